@@ -1,0 +1,1 @@
+"""When it runs. Imports airflow and the standard library only."""

@@ -1,0 +1,1 @@
+"""Rules that two or more jobs share: columns in, columns out, no reading or writing."""

@@ -1,0 +1,1 @@
+"""What is learned. Imports schemas, never pyspark."""

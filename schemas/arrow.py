@@ -1,0 +1,114 @@
+"""Storage's doorway without a JVM, for trainers, reports and people.
+
+Parquet tables are read where their manifest says they exist; Delta tables are only read here, never written.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+from pyarrow import dataset, parquet
+
+from schemas import storage
+from schemas.storage import Root, manifest, publish, staging
+from schemas.table import MissingData, Table, partition
+
+_ROWS_PER_GROUP = 8192
+
+
+def files(root: str, table: Table, day: date) -> list[str]:
+    """Paths of the Parquet files of one date, sorted, for `filesystem(root)`.
+
+    Raises:
+        MissingData: the date does not exist.
+    """
+    place = Root.of(root)
+    manifest(place, table, day)
+    return [info.path for info in place.files(partition(table, day), ".parquet")]
+
+
+def read(root: str, table: Table, day: date, columns: Sequence[str] | None = None) -> pa.Table:
+    """One date of a table, in memory, without the `date` column.
+
+    Args:
+        columns: the columns to read; all if None, an open table's further attributes too.
+
+    Raises:
+        MissingData: the date does not exist.
+        ContractError: the files do not have the contract's columns.
+    """
+    if table.storage == "delta":
+        if day not in dates(root, table):
+            raise MissingData(_absent(root, table, day))
+        source = delta(root, table).to_pyarrow_dataset()
+        wanted = list(columns) if columns else [name for name in source.schema.names if name != "date"]
+        return source.to_table(columns=wanted, filter=pc.field("date") == day)
+    source = dataset.dataset(files(root, table, day), filesystem=Root.of(root).filesystem)
+    check(table, source.schema)
+    return source.to_table(columns=list(columns) if columns else None)
+
+
+def dates(root: str, table: Table) -> list[date]:
+    """The dates of a table that exist, sorted; none if the table does not exist."""
+    place = Root.of(root)
+    if table.storage == "parquet":
+        return storage.dates(place, table)
+    if not place.exists(f"{table.path}/_delta_log"):
+        return []
+    return sorted({date.fromisoformat(part["date"]) for part in delta(root, table).partitions()})
+
+
+def delta(root: str, table: Table) -> DeltaTable:
+    """The newest version of a Delta table: its version, history and files.
+
+    Raises:
+        MissingData: there is no such table.
+    """
+    place = Root.of(root)
+    if not place.exists(f"{table.path}/_delta_log"):
+        raise MissingData(f"there is no {table.path} below {place.path}")
+    return DeltaTable(f"{str(root).rstrip('/')}/{table.path}" if "://" in str(root) else place.at(table.path))
+
+
+def write(root: str, table: Table, day: date, rows: pa.Table, made_from: dict, settings: dict) -> dict:
+    """Replace one date of a Parquet table; returns its manifest.
+
+    Raises:
+        ContractError: the rows do not have the contract's columns; nothing is written.
+    """
+    return write_at(root, table, day, partition(table, day), rows, made_from, settings)
+
+
+def write_at(root: str, table: Table, day: date, folder: str, rows: pa.Table, made_from: dict, settings: dict) -> dict:
+    """Like `write`, into a folder of one's own choice: a landing folder, for one."""
+    check(table, rows.schema)
+    place = Root.of(root)
+    place.remove(staging(folder))
+    place.filesystem.create_dir(place.at(staging(folder)), recursive=True)
+    parquet.write_table(
+        rows,
+        place.at(f"{staging(folder)}/part-0.parquet"),
+        filesystem=place.filesystem,
+        compression="zstd",
+        row_group_size=_ROWS_PER_GROUP,
+    )
+    return publish(place, table, day, folder, made_from, settings)
+
+
+def check(table: Table, schema: pa.Schema) -> None:
+    """Raise a ContractError unless the schema has the table's columns with the table's types."""
+    wanted = {field.name: _type_name(field.type) for field in table.schema}
+    table.check_columns({field.name: _type_name(field.type) for field in schema}, wanted)
+
+
+def _absent(root: str, table: Table, day: date) -> str:
+    known = dates(root, table)
+    there = f"dates there: {known[0]} to {known[-1]}" if known else "no date of it is there"
+    return f"{table.path} has no date {day} below {Root.of(root).path}; {there}"
+
+
+def _type_name(kind: pa.DataType) -> str:
+    """A type's name in which the name of a list's element field does not count."""
+    return f"list<{kind.value_type}>" if pa.types.is_list(kind) else str(kind)

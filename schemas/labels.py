@@ -1,0 +1,55 @@
+"""The closed vocabularies of the funnel, each in its order."""
+
+from enum import StrEnum
+
+
+class Action(StrEnum):
+    """What a user did to an item, weakest first."""
+
+    CLICK = "click"
+    FAVORITE = "favorite"
+    CART = "cart"
+    PURCHASE = "purchase"
+
+    @property
+    def strength(self) -> int:
+        """1 for the weakest action to 4 for the strongest."""
+        return list(Action).index(self) + 1
+
+
+class Stage(StrEnum):
+    """A stage after retrieval, in the funnel's order."""
+
+    PRE_RANKING = "pre_ranking"
+    RANKING = "ranking"
+    RE_RANKING = "re_ranking"
+
+
+class TargetGroup(StrEnum):
+    """What became of an item around a request."""
+
+    ETG = "ETG"  # exposed
+    RTG = "RTG"  # acted on and retrieved by some channel
+    ITG = "ITG"  # acted on and retrieved by none
+
+
+class Level(StrEnum):
+    """Where in the funnel a sample's item ended, best first."""
+
+    PURCHASED = "purchased"
+    CLICKED = "clicked"
+    EXPOSED = "exposed"
+    RANKED = "ranked"
+    FILTERED = "filtered"
+
+
+class Popularity(StrEnum):
+    """A segment of items by their share of conversions, most used first."""
+
+    TOP = "top"
+    MIDDLE = "middle"
+    TAIL = "tail"
+
+
+HOMEPAGE = "homepage"
+ELSEWHERE = "elsewhere"

@@ -1,0 +1,54 @@
+"""What the two models learn from: one row a request, lists parallel."""
+
+import pyarrow as pa
+
+from schemas.table import FLOATS, ID, IDS, STRINGS, TIME, Column, Table
+
+_HISTORY = (
+    Column("history_item_ids", IDS, "Items the user acted on before the request, oldest first."),
+    Column("history_actions", STRINGS, "The actions, parallel."),
+)
+
+
+def _group(name: str, meaning: str) -> tuple[Column, Column]:
+    return (
+        Column(f"{name}_item_ids", IDS, f"Items {meaning}, strongest action first, then earliest, then item_id."),
+        Column(f"{name}_actions", STRINGS, "Their actions, parallel; empty for none."),
+    )
+
+
+increc_samples = Table(
+    name="increc_samples",
+    layer="samples",
+    doc="Labelled requests with at least one acted item, for the incremental retrieval channel.",
+    key=("request_id",),
+    columns=(
+        Column("request_id", pa.string(), "The request."),
+        Column("user_id", ID, "Its user."),
+        Column("scenario", pa.string(), "Its scenario."),
+        Column("request_time", TIME, "Its time."),
+        *_HISTORY,
+        *_group("etg", "exposed"),
+        *_group("rtg", "acted on and retrieved"),
+        *_group("itg", "acted on and retrieved by no channel"),
+    ),
+)
+
+hccp_samples = Table(
+    name="hccp_samples",
+    layer="samples",
+    doc="Labelled requests with items from every stage of the funnel, for the pre-ranker.",
+    key=("request_id",),
+    columns=(
+        Column("request_id", pa.string(), "The request."),
+        Column("user_id", ID, "Its user."),
+        Column("request_time", TIME, "Its time."),
+        *_HISTORY,
+        Column("item_ids", IDS, "The items, best first."),
+        Column("levels", STRINGS, "`purchased`, `clicked`, `exposed`, `ranked` or `filtered`, parallel."),
+        Column("teacher_ranks", pa.list_(pa.int32()), "1 for the best, no gaps, parallel."),
+        Column("actions", STRINGS, "Strongest attributed action in any scenario, or empty, parallel."),
+        Column("in_scenario_actions", STRINGS, "Strongest in-scenario action, or empty, parallel."),
+        Column("sampling_weights", FLOATS, "1 / inclusion probability, parallel."),
+    ),
+)

@@ -1,0 +1,174 @@
+"""Spark's one doorway to storage: every DataFrame enters through `read` and leaves through `replace`."""
+
+import json
+import os
+from datetime import date, timedelta
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from schemas import storage
+from schemas.storage import Root, staging
+from schemas.table import MissingData, Table, partition
+
+# The 4.4.1 Python package exists on its index; its jar does not.
+DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"
+
+_DEFAULTS = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.sql.shuffle.partitions": "32",
+    "spark.sql.parquet.compression.codec": "zstd",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.legacy.parquet.nanosAsLong": "true",
+    "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+}
+
+
+def session(app_name: str) -> SparkSession:
+    """The job's Spark session with Delta.
+
+    Under spark-submit the master, memory and jars are the submitter's; started by Python it runs on this
+    machine's cores. Settings that a submitter gave win over the defaults here, but for the time zone.
+    """
+    builder = SparkSession.builder.appName(app_name)
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        builder = builder.config("spark.jars.packages", DELTA_PACKAGE).config("spark.driver.memory", "4g")
+        builder = builder.config("spark.master", os.environ.get("SPARK_MASTER", "local[*]"))
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    for key, value in _DEFAULTS.items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark
+
+
+class Store:
+    """One run's view of a root.
+
+    A Delta table is pinned to the version it had when this run first read it, so that a run sees one
+    state of the world, and `replace` records in the manifest which state that was.
+    """
+
+    def __init__(self, spark: SparkSession, root: str):
+        self.spark = spark
+        self.root = Root.of(root)
+        self._uri = str(root) if "://" in str(root) else self.root.path
+        self.made_from: dict[str, int | str] = {}
+
+    def uri(self, relative: str) -> str:
+        return f"{self._uri.rstrip('/')}/{relative}"
+
+    def read(self, table: Table, first: date, last: date | None = None) -> DataFrame:
+        """The rows of the dates first..last (both included; last is first if None), with a `date` column.
+
+        Dates between that have no rows are no error for a Delta table; a Parquet table must have each.
+
+        Raises:
+            MissingData: the table, or a date of a Parquet table, is not there.
+            ContractError: a column of the contract is missing or has another type.
+        """
+        last = last or first
+        if table.storage == "delta":
+            frame = self._delta(table).where(F.col("date").between(F.lit(first), F.lit(last)))
+        else:
+            days = [first + timedelta(n) for n in range((last - first).days + 1)]
+            for day in days:
+                self.made_from[partition(table, day)] = storage.identity(self.root, table, day)
+            frame = self.spark.read.option("basePath", self.uri(table.path)).parquet(
+                *(self.uri(partition(table, day)) for day in days)
+            )
+            frame = frame.withColumn("date", F.col("date").cast("date"))
+        check(table, frame.drop("date"))
+        return frame
+
+    def read_all(self, table: Table) -> DataFrame:
+        """Every row of a Delta table, with its `date` column."""
+        frame = self._delta(table)
+        check(table, frame.drop("date"))
+        return frame
+
+    def has(self, table: Table) -> bool:
+        """Whether a Delta table exists."""
+        return self.root.exists(f"{table.path}/_delta_log")
+
+    def replace(self, table: Table, day: date, frame: DataFrame, settings: dict) -> int:
+        """Replace one date of a table; returns the number of rows written.
+
+        A Delta date is replaced in one commit, whose user metadata holds `made_from` and the settings.
+
+        Raises:
+            ContractError: the frame does not have the contract's columns; nothing is written.
+        """
+        check(table, frame)
+        if table.storage == "delta":
+            return self._replace_delta(table, day, frame, settings)
+        place = partition(table, day)
+        self.root.remove(staging(place))
+        frame.write.parquet(self.uri(staging(place)))
+        return storage.publish(self.root, table, day, place, self.made_from, settings)["rows"]
+
+    def labelled(self, table: Table, day: date) -> dict:
+        """The settings recorded by the commit that last replaced this date of a Delta table.
+
+        Raises:
+            MissingData: no commit replaced that date.
+        """
+        self._delta(table)
+        for commit in self.history(table):
+            recorded = json.loads(commit["userMetadata"] or "{}")
+            if recorded.get("date") == day.isoformat() and commit["version"] <= self.made_from[table.path]:
+                return recorded["settings"]
+        raise MissingData(f"{table.path} was never written for {day} below {self.root.path}")
+
+    def history(self, table: Table) -> list:
+        """The table's commits, newest first: version, userMetadata, operationMetrics."""
+        rows = self.spark.sql(f"DESCRIBE HISTORY delta.`{self.uri(table.path)}`")
+        return rows.select("version", "userMetadata", "operationMetrics").orderBy(F.desc("version")).collect()
+
+    def _delta(self, table: Table) -> DataFrame:
+        if not self.has(table):
+            raise MissingData(f"there is no {table.path} below {self.root.path}")
+        if table.path not in self.made_from:
+            self.made_from[table.path] = self.history(table)[0]["version"]
+        return (
+            self.spark.read.format("delta").option("versionAsOf", self.made_from[table.path]).load(self.uri(table.path))
+        )
+
+    def _replace_delta(self, table: Table, day: date, frame: DataFrame, settings: dict) -> int:
+        recorded = {"date": day.isoformat(), "made_from": self.made_from, "settings": settings}
+        (
+            frame.withColumn("date", F.lit(day))
+            .write.format("delta")
+            .mode("overwrite")
+            .partitionBy("date")
+            .option("replaceWhere", f"date = '{day}'")
+            .option("mergeSchema", str(table.open).lower())
+            .option("userMetadata", json.dumps(recorded, sort_keys=True))
+            .save(self.uri(table.path))
+        )
+        for commit in self.history(table):
+            if json.loads(commit["userMetadata"] or "{}").get("date") == day.isoformat():
+                return int(commit["operationMetrics"]["numOutputRows"])
+        raise MissingData(f"the commit of {table.path} for {day} is not in its history")
+
+
+def check(table: Table, frame: DataFrame) -> None:
+    """Raise a ContractError unless the frame has the table's columns with the table's types."""
+    wanted = {column.name: sql_type(column.type) for column in table.columns}
+    table.check_columns({name: kind for name, kind in frame.dtypes}, wanted)
+
+
+def sql_type(kind: pa.DataType) -> str:
+    """Spark's name of an Arrow type."""
+    if pa.types.is_list(kind):
+        return f"array<{sql_type(kind.value_type)}>"
+    if pa.types.is_timestamp(kind):
+        return "timestamp"
+    return {"int64": "bigint", "int32": "int", "string": "string", "float": "float", "double": "double",
+            "bool": "boolean"}[str(kind)]  # fmt: skip
