@@ -13,7 +13,7 @@ from pyarrow import dataset, parquet
 
 from schemas import storage
 from schemas.storage import Root, manifest, publish, staging
-from schemas.table import MissingData, Table, partition
+from schemas.table import MissingDataError, Table, partition
 
 _ROWS_PER_GROUP = 8192
 
@@ -22,7 +22,7 @@ def files(root: str, table: Table, day: date) -> list[str]:
     """Paths of the Parquet files of one date, sorted, for `filesystem(root)`.
 
     Raises:
-        MissingData: the date does not exist.
+        MissingDataError: the date does not exist.
     """
     place = Root.of(root)
     manifest(place, table, day)
@@ -36,12 +36,12 @@ def read(root: str, table: Table, day: date, columns: Sequence[str] | None = Non
         columns: the columns to read; all if None, an open table's further attributes too.
 
     Raises:
-        MissingData: the date does not exist.
+        MissingDataError: the date does not exist.
         ContractError: the files do not have the contract's columns.
     """
     if table.storage == "delta":
         if day not in dates(root, table):
-            raise MissingData(_absent(root, table, day))
+            raise MissingDataError(_absent(root, table, day))
         source = delta(root, table).to_pyarrow_dataset()
         wanted = list(columns) if columns else [name for name in source.schema.names if name != "date"]
         return source.to_table(columns=wanted, filter=pc.field("date") == day)
@@ -64,11 +64,11 @@ def delta(root: str, table: Table) -> DeltaTable:
     """The newest version of a Delta table: its version, history and files.
 
     Raises:
-        MissingData: there is no such table.
+        MissingDataError: there is no such table.
     """
     place = Root.of(root)
     if not place.exists(f"{table.path}/_delta_log"):
-        raise MissingData(f"there is no {table.path} below {place.path}")
+        raise MissingDataError(f"there is no {table.path} below {place.path}")
     return DeltaTable(f"{str(root).rstrip('/')}/{table.path}" if "://" in str(root) else place.at(table.path))
 
 

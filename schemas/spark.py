@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from schemas import storage
 from schemas.storage import Root, staging
-from schemas.table import MissingData, Table, partition
+from schemas.table import MissingDataError, Table, partition
 
 # The 4.4.1 Python package exists on its index; its jar does not.
 DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"
@@ -70,7 +70,7 @@ class Store:
         Dates between that have no rows are no error for a Delta table; a Parquet table must have each.
 
         Raises:
-            MissingData: the table, or a date of a Parquet table, is not there.
+            MissingDataError: the table, or a date of a Parquet table, is not there.
             ContractError: a column of the contract is missing or has another type.
         """
         last = last or first
@@ -117,14 +117,14 @@ class Store:
         """The settings recorded by the commit that last replaced this date of a Delta table.
 
         Raises:
-            MissingData: no commit replaced that date.
+            MissingDataError: no commit replaced that date.
         """
         self._delta(table)
         for commit in self.history(table):
             recorded = json.loads(commit["userMetadata"] or "{}")
             if recorded.get("date") == day.isoformat() and commit["version"] <= self.made_from[table.path]:
                 return recorded["settings"]
-        raise MissingData(f"{table.path} was never written for {day} below {self.root.path}")
+        raise MissingDataError(f"{table.path} was never written for {day} below {self.root.path}")
 
     def history(self, table: Table) -> list:
         """The table's commits, newest first: version, userMetadata, operationMetrics."""
@@ -133,7 +133,7 @@ class Store:
 
     def _delta(self, table: Table) -> DataFrame:
         if not self.has(table):
-            raise MissingData(f"there is no {table.path} below {self.root.path}")
+            raise MissingDataError(f"there is no {table.path} below {self.root.path}")
         if table.path not in self.made_from:
             self.made_from[table.path] = self.history(table)[0]["version"]
         return (
@@ -155,13 +155,13 @@ class Store:
         for commit in self.history(table):
             if json.loads(commit["userMetadata"] or "{}").get("date") == day.isoformat():
                 return int(commit["operationMetrics"]["numOutputRows"])
-        raise MissingData(f"the commit of {table.path} for {day} is not in its history")
+        raise MissingDataError(f"the commit of {table.path} for {day} is not in its history")
 
 
 def check(table: Table, frame: DataFrame) -> None:
     """Raise a ContractError unless the frame has the table's columns with the table's types."""
     wanted = {column.name: sql_type(column.type) for column in table.columns}
-    table.check_columns({name: kind for name, kind in frame.dtypes}, wanted)
+    table.check_columns(dict(frame.dtypes), wanted)
 
 
 def sql_type(kind: pa.DataType) -> str:

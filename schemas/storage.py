@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pyarrow import fs, parquet
 
-from schemas.table import MissingData, Table, partition
+from schemas.table import MissingDataError, Table, partition
 
 MANIFEST = "_manifest.json"
 _STAGING = "_staging"
@@ -125,12 +125,12 @@ def manifest(root: Root, table: Table, day: date) -> dict:
     """The manifest of one date of a Parquet table.
 
     Raises:
-        MissingData: the date does not exist; names the dates that do.
+        MissingDataError: the date does not exist; names the dates that do.
     """
     if not root.exists(f"{partition(table, day)}/{MANIFEST}"):
         present = dates(root, table)
         known = f"dates there: {present[0]} to {present[-1]}" if present else "no date of it is there"
-        raise MissingData(f"{table.path} has no date {day} below {root.path}; {known}")
+        raise MissingDataError(f"{table.path} has no date {day} below {root.path}; {known}")
     return json.loads(root.read_text(f"{partition(table, day)}/{MANIFEST}"))
 
 

@@ -17,7 +17,7 @@ class ContractError(ValueError):
     """Rows or columns are not what the table's contract says."""
 
 
-class MissingData(FileNotFoundError):
+class MissingDataError(FileNotFoundError):
     """A table, a date of it or a file is not where it has to be."""
 
 

@@ -8,12 +8,12 @@ import traceback
 from collections.abc import Callable
 from datetime import date, timedelta
 
-from schemas.table import ContractError, MissingData
+from schemas.table import ContractError, MissingDataError
 
 DONE, FAILED, BAD_ARGUMENTS = 0, 1, 2
 
 
-class WorkFailed(RuntimeError):
+class WorkFailedError(RuntimeError):
     """The job's input or work is not as it has to be; the message says what, where and what would be right."""
 
 
@@ -75,7 +75,7 @@ def run(job: str, arguments: argparse.Namespace, work: Callable[[argparse.Namesp
             counted.append(work(arguments, day))
             if len(arguments.date) > 1:
                 print(json.dumps({"job": job, "date": str(day), **counted[-1]}), flush=True)
-    except (MissingData, ContractError, WorkFailed) as fault:
+    except (MissingDataError, ContractError, WorkFailedError) as fault:
         log(f"{job} {day}: {fault}")
         sys.exit(FAILED)
     except Exception:
