@@ -1,0 +1,48 @@
+"""Fixtures that more than one test module needs."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def spark():
+    """One Spark session with Delta for the whole run, on two cores, with few shuffle partitions."""
+    os.environ["SPARK_MASTER"] = "local[2]"
+    from schemas.spark import session
+
+    made = session("headrace-tests")
+    made.conf.set("spark.sql.shuffle.partitions", "4")
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def run_job():
+    """Run `python -m jobs.<name> <arguments>` and return (exit status, last JSON line or None, standard error)."""
+
+    def run(name: str, *arguments: object) -> tuple[int, dict | None, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", f"jobs.{name}", *map(str, arguments)],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        lines = done.stdout.strip().splitlines()
+        line = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else None
+        return done.returncode, line, done.stderr
+
+    return run
+
+
+def utc(text: str) -> datetime:
+    """`2020-01-01 10:00` as an aware datetime in UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
