@@ -1,0 +1,84 @@
+"""The `evaluations` table as its writers share it: each model's rows replaced, the other models' rows kept."""
+
+import fcntl
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import fs
+
+from schemas import arrow, storage
+from schemas.reports import evaluations
+from schemas.storage import Root
+from schemas.table import ContractError
+
+
+def replace_rows(
+    root: str,
+    day: date,
+    model: str,
+    rows: Iterable[Mapping],
+    made_from: dict | None = None,
+    settings: dict | None = None,
+) -> int:
+    """Replace one model's rows in the date's partition of `evaluations`; returns how many were written.
+
+    The two evaluating jobs may run at the same time: on a local file system one waits for the other. On an
+    object store nothing makes it wait, so there a scheduler has to run them one after another.
+
+    Args:
+        model: `increc` or `hccp`; its earlier rows of the date go.
+        rows: mappings with variant, seed, metric, segment, k, value (may be None) and support.
+        made_from: input table -> version or identity; the manifest keeps the other models' beside it.
+        settings: what the rows depend on; kept in the manifest under the model's name.
+
+    Raises:
+        ContractError: a row lacks a column or has one too many, or two rows share a key; nothing is written.
+    """
+    new = _table(model, rows)
+    with _alone(root):
+        kept, manifest = _others(root, day, model)
+        made_from = {**manifest.get("made_from", {}), **(made_from or {})}
+        settings = {**manifest.get("settings", {}), model: settings or {}}
+        arrow.write(root, evaluations, day, pa.concat_tables([kept, new]), made_from, settings)
+    return new.num_rows
+
+
+def _table(model: str, rows: Iterable[Mapping]) -> pa.Table:
+    rows = [{"model": model, **row} for row in rows]
+    seen = set()
+    for row in rows:
+        if set(row) != set(evaluations.names):
+            raise ContractError(
+                f"a row for {evaluations.path} has {', '.join(sorted(row))}; "
+                f"it should have {', '.join(sorted(evaluations.names))}"
+            )
+        key = tuple(row[name] for name in evaluations.key)
+        if key in seen:
+            raise ContractError(f"two rows for {evaluations.path} share the key {key}")
+        seen.add(key)
+    return pa.Table.from_pylist(rows, schema=evaluations.schema)
+
+
+def _others(root: str, day: date, model: str) -> tuple[pa.Table, dict]:
+    """The date's rows of the other models, and its manifest; no rows and an empty one if it does not exist."""
+    if day not in arrow.dates(root, evaluations):
+        return evaluations.schema.empty_table(), {}
+    there = arrow.read(root, evaluations, day, evaluations.names).cast(evaluations.schema)
+    return there.filter(pc.field("model") != model), storage.manifest(Root.of(root), evaluations, day)
+
+
+@contextmanager
+def _alone(root: str) -> Iterator[None]:
+    place = Root.of(root)
+    if not isinstance(place.filesystem, fs.LocalFileSystem):
+        yield
+        return
+    lock = Path(place.at("_staging/evaluations.lock"))
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
