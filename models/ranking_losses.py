@@ -1,0 +1,117 @@
+"""Losses of a pre-ranker over the items of a request: pure functions, one value per request.
+
+B requests, C candidates of a request (padded), E easy negatives of a request. A mask is True where there is
+an item; what is padded may hold anything. Sums over a request stay sums only where the formula says so.
+
+Sources: HCCP (arXiv 2502.10284), ListMLE (Xia et al., ICML 2008), InfoNCE (arXiv 1807.03748). Marks: [P] the
+paper's own claim, [R] a reader's account of it, [D] decided here.
+"""
+
+import tensorflow as tf
+
+# Far below any score, yet finite: an infinity times a zero gradient is not a number.
+_NOTHING = -1e9
+
+
+def response(
+    click_logits_BC: tf.Tensor,
+    purchase_logits_BC: tf.Tensor,
+    clicked_BC: tf.Tensor,
+    purchased_BC: tf.Tensor,
+    exposed_BC: tf.Tensor,
+    weights_BC: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """Binary cross-entropy of the click and purchase heads on a request's exposed items.
+
+        L_response = 1/|exposed| sum_{i exposed} w_i (BCE(click_i) + BCE(purchase_i))
+
+    After HCCP's response loss [R]; the mean over the items and the weights w_i (1 if None) are ours [D].
+
+    Args:
+        clicked_BC, purchased_BC: bool, what the user did with the item in the scenario.
+        exposed_BC: bool, the items that were shown; the others do not count.
+
+    Returns:
+        [B], 0 for a request without an exposed item.
+    """
+    losses_BC = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(clicked_BC, tf.float32), click_logits_BC)
+    losses_BC += tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(purchased_BC, tf.float32), purchase_logits_BC)
+    if weights_BC is not None:
+        losses_BC *= weights_BC
+    return _mean(losses_BC, exposed_BC)
+
+
+def list_mle(
+    scores_BC: tf.Tensor, ranks_BC: tf.Tensor, mask_BC: tf.Tensor, placed_BC: tf.Tensor | None = None
+) -> tf.Tensor:
+    """ListMLE: how unlikely the teacher's order is under the Plackett-Luce model of the scores.
+
+        L = 1/|placed| sum_{i placed} ( log sum_{j: rank_j >= rank_i} e^{s_j} - s_i )
+
+    ListMLE after Xia et al.; that HCCP uses it for global and local consistency is [R]. The scope (`mask`), the
+    mean over the placed items instead of the sum, and items without a place of their own are [D].
+
+    Args:
+        ranks_BC: int32, the teacher's ranks, 1 for the best, no two alike in a request.
+        mask_BC: bool, the items in scope: the whole hybrid list, or only its head.
+        placed_BC: bool, the items whose place the teacher knows; all in scope if None. The others stand
+            in the denominators alone, of every placed item with a smaller rank.
+
+    Returns:
+        [B], 0 for a request without a placed item.
+    """
+    placed_BC = mask_BC if placed_BC is None else placed_BC & mask_BC
+    order_BC = tf.argsort(tf.where(mask_BC, ranks_BC, tf.int32.max), axis=1, stable=True)
+    masked_BC = tf.where(mask_BC, scores_BC, _NOTHING)
+    sorted_BC = tf.gather(masked_BC, order_BC, batch_dims=1)
+    losses_BC = tf.math.cumulative_logsumexp(sorted_BC, axis=1, reverse=True) - sorted_BC
+    return _mean(losses_BC, tf.gather(placed_BC, order_BC, batch_dims=1))
+
+
+def margin_info_nce(
+    scores_BC: tf.Tensor,
+    positives_BC: tf.Tensor,
+    hard_BC: tf.Tensor,
+    margins_BC: tf.Tensor,
+    easy_scores_BE: tf.Tensor,
+    easy_BE: tf.Tensor,
+    temperature: float = 1.0,
+    weights_BC: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """Margin InfoNCE: each positive against the request's hard negatives, less a margin, and easy ones.
+
+        L_margin = - sum_p w_p log e^{s_p/t} / ( e^{s_p/t} + sum_hard e^{(s_h - m_h)/t} + sum_easy e^{s_e/t} )
+
+    After HCCP, which names the loss and separates hard from easy negatives [P, R]; this form is ours [D]. With
+    every margin 0 and no weights it is plain InfoNCE. A larger margin pushes an item less. Other positives
+    of the request are in no denominator.
+
+    Args:
+        positives_BC, hard_BC: bool masks over the candidates; an item in neither plays no part.
+        margins_BC: the margin of each hard negative, in units of the score.
+        easy_scores_BE, easy_BE: scores of in-batch and catalogue items, and which of them count.
+        weights_BC: weight of each positive; 1 if None.
+
+    Returns:
+        [B], 0 for a request without a positive.
+    """
+    logits_BC = scores_BC / temperature
+    negatives_BN = tf.concat(
+        [
+            tf.where(hard_BC, (scores_BC - margins_BC) / temperature, _NOTHING),
+            tf.where(easy_BE, easy_scores_BE / temperature, _NOTHING),
+        ],
+        axis=1,
+    )
+    negatives_B1 = tf.reduce_logsumexp(negatives_BN, axis=1, keepdims=True)
+    losses_BC = tf.nn.softplus(negatives_B1 - logits_BC)
+    if weights_BC is not None:
+        losses_BC *= weights_BC
+    return tf.reduce_sum(tf.where(positives_BC, losses_BC, 0.0), axis=1)
+
+
+def _mean(values_BC: tf.Tensor, mask_BC: tf.Tensor) -> tf.Tensor:
+    """[B]: the mean of the values in the mask, 0 where it is empty."""
+    weights_BC = tf.cast(mask_BC, tf.float32)
+    total_B = tf.reduce_sum(tf.where(mask_BC, values_BC, 0.0), axis=1)
+    return tf.math.divide_no_nan(total_B, tf.reduce_sum(weights_BC, axis=1))

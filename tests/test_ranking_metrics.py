@@ -1,0 +1,108 @@
+"""models/ranking_metrics.py: counted by hand, against loops over seeds, and the laws of any fair metric."""
+
+import math
+
+import numpy as np
+import pytest
+
+from models import ranking_metrics as rm
+
+A = np.array
+
+
+def test_ranks_by_hand():
+    requests, items, scores = A([1, 0, 1, 0, 1]), A([7, 5, 8, 6, 9]), A([0.2, 1.0, 0.9, -3.0, 0.5])
+    assert rm.rank(requests, items, scores).ranks.tolist() == [3, 1, 1, 2, 2]
+    with pytest.raises(ValueError, match="1 of 5 scores"):
+        rm.rank(requests, items, A([0, 1, np.nan, 2, 3]))
+
+
+def test_hits_and_means_by_hand():
+    assert rm.hits(A([1, 10, 11]), 10).tolist() == [True, True, False]
+    # Request 4 has values 1 and 0, request 9 has 1.
+    assert rm.mean_per_request(A([1, 1, 0]), A([4, 9, 4])).tolist() == [0.5, 1.0]
+
+
+def test_ndcg_by_hand():
+    # The teacher's order a, b, c (logged at places 2, 5, 9); ours c, a, b. Discounts 1, d = 1/log2(3), 1/2.
+    d = 1 / math.log2(3)
+    got = rm.ndcg(A([3, 3, 3]), A([40, 70, 12]), A([2, 5, 9]))
+    assert got.tolist() == pytest.approx([(1 * d + d * 0.5 + 0.5 * 1) / (1 + d * d + 0.25)])
+    assert rm.ndcg(A([0, 0]), A([1, 2]), A([1, 2])).tolist() == pytest.approx([1.0])
+
+
+def test_auc_by_hand():
+    # Positives .9 and .4 against negatives .4 and .1: wins 1 + 1 + 1/2 + 1 of 4.
+    assert rm.auc(A([0.9, 0.4, 0.4, 0.1]), A([True, True, False, False])) == pytest.approx(3.5 / 4)
+    assert math.isnan(rm.auc(A([0.9, 0.4]), A([True, True])))
+    # Request 0 as above, request 1 has no negative, request 2 has its pair the wrong way round.
+    values, weights = rm.grouped_auc(
+        A([0, 0, 0, 0, 1, 2, 2]), A([0.9, 0.4, 0.4, 0.1, 1, 0, 1]), A([1, 1, 0, 0, 1, 1, 0]).astype(bool)
+    )
+    assert values.tolist() == [3.5 / 4, 0]
+    assert weights.tolist() == [4, 2]
+    assert rm.grouped_auc(A([]), A([]), A([]))[0].tolist() == []
+
+
+def chunk(seed, requests=6, most=12):
+    """A flat chunk with ties: requests, item ids, scores, positives."""
+    draw = np.random.default_rng(seed)
+    sizes = draw.integers(1, most, requests)
+    whose = np.repeat(np.arange(requests), sizes)
+    items = np.concatenate([draw.permutation(1000)[:size] for size in sizes])
+    return whose, items, draw.integers(0, 4, len(whose)) / 2, draw.random(len(whose)) < 0.4
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_against_loops(seed):
+    whose, items, scores, positive = chunk(seed)
+    ranks = rm.rank(whose, items, scores).ranks
+    for request in set(whose):
+        inside = np.flatnonzero(whose == request)
+        assert sorted(ranks[inside]) == list(range(1, len(inside) + 1))
+        assert all(ranks[i] < ranks[j] for i in inside for j in inside if scores[i] > scores[j])
+    values, sizes = [], []
+    for request in range(6):
+        inside = np.flatnonzero(whose == request)
+        pairs = [(scores[i], scores[j]) for i in inside for j in inside if positive[i] and not positive[j]]
+        if pairs:
+            values.append(np.mean([1.0 if p > n else 0.5 if p == n else 0.0 for p, n in pairs]))
+            sizes.append(len(inside))
+    got = rm.grouped_auc(whose, scores, positive)
+    assert got[0].tolist() == pytest.approx(values)
+    assert got[1].tolist() == sizes
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_order_of_the_candidates_does_not_matter(seed):
+    whose, items, scores, positive = chunk(seed)
+    teacher = rm.rank(whose, items, np.sin(items)).ranks
+    moved = np.random.default_rng(seed).permutation(len(whose))
+    ranks = rm.rank(whose, items, scores).ranks
+    again = rm.rank(whose[moved], items[moved], scores[moved]).ranks
+    assert ranks[moved].tolist() == again.tolist()
+    np.testing.assert_allclose(rm.ndcg(whose, ranks, teacher), rm.ndcg(whose[moved], again, teacher[moved]))
+    for one, other in zip(
+        rm.grouped_auc(whose, scores, positive),
+        rm.grouped_auc(whose[moved], scores[moved], positive[moved]),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, other)
+
+
+def test_chance_is_what_theory_says():
+    # 4,000 requests of 60 candidates, one target each: k/60, and a standard error below .008.
+    whose = np.repeat(np.arange(4000), 60)
+    items = np.tile(np.arange(60), 4000) + whose
+    target = np.tile(np.arange(60) == 0, 4000)
+    for scores in (np.zeros(len(whose)), rm.keyed_hash(1, whose, items).astype(float)):
+        ranks = rm.rank(whose, items, scores).ranks[target]
+        for k in (1, 10, 30):
+            assert rm.hits(ranks, k).mean() == pytest.approx(k / 60, abs=0.03)
+    assert rm.auc(rm.keyed_hash(2, whose, items).astype(float), target) == pytest.approx(0.5, abs=0.03)
+    assert rm.auc(np.zeros(len(whose)), target) == 0.5
+
+
+def test_the_hash_is_fixed():
+    assert rm.keyed_hash(0, A([0])).tolist() == [0xE220A8397B1DCDAF]  # splitmix64's first output for seed 0
+    assert len(set(rm.keyed_hash(0, np.arange(100_000)).tolist())) == 100_000
