@@ -1,0 +1,140 @@
+"""The `evaluations` of one date, seeds gathered: what the terminal and the page show of the models."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from statistics import fmean, stdev
+
+from jobs.report import numbers
+from schemas import arrow
+from schemas.reports import evaluations
+
+# Rows that no training is needed for; whatever else appears was trained.
+UNTRAINED = ("random", "hot_items", "incumbent", "item_cf_twice")
+
+NAMES = {
+    "inc": "Inc",
+    "inc_filtered": "IncF",
+    "base": "Base",
+    "exposure": "Exposure",
+    "order": "Order",
+    "overlap": "Overlap",
+    "ish": "ISH",
+    "ash": "ASH",
+    "isph": "ISPH",
+    "asph": "ASPH",
+    "ranker_recall_10": "R10",
+    "ranker_ndcg": "NDCG",
+    "auc": "AUC",
+    "gauc": "GAUC",
+    "milliseconds_p50": "ms p50",
+    "milliseconds_p99": "ms p99",
+}
+# Not shares: written as decimals.
+_DECIMAL = {"auc", "gauc", "ranker_ndcg", "milliseconds_p50", "milliseconds_p99"}
+HEADLINES = {"increc": ("inc_filtered", "inc"), "hccp": ("ish", "ash")}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One metric of one variant: the mean over its seeds.
+
+    `spread` is the standard deviation over the seeds, None with fewer than two; `support` is the
+    smallest of the seeds' supports; `value` is None where nothing could be measured.
+    """
+
+    value: float | None
+    spread: float | None
+    seeds: tuple[int, ...]
+    support: int
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One model's measures, by (variant, metric, segment, k)."""
+
+    model: str
+    measures: dict[tuple[str, str, str, int], Measure]
+
+    def get(self, variant: str, metric: str, k: int, segment: str = "all") -> Measure | None:
+        return self.measures.get((variant, metric, segment, k))
+
+    @property
+    def variants(self) -> list[str]:
+        """Trained variants first, each kind in the order of its names."""
+        return sorted({key[0] for key in self.measures}, key=lambda name: (untrained(name), name != "random", name))
+
+    def cuts(self, metric: str) -> list[int]:
+        return sorted({key[3] for key in self.measures if key[1] == metric})
+
+    def metrics(self) -> set[str]:
+        return {key[1] for key in self.measures}
+
+    def segments(self, metric: str) -> list[str]:
+        order = ["top", "middle", "tail", "cold_start", "active"]
+        found = {key[2] for key in self.measures if key[1] == metric} - {"all"}
+        return sorted(found, key=lambda name: (order.index(name) if name in order else 99, name))
+
+    def seeds(self, variant: str) -> tuple[int, ...]:
+        return tuple(sorted({seed for key, each in self.measures.items() if key[0] == variant for seed in each.seeds}))
+
+    def support(self, metric: str, segment: str = "all") -> tuple[int, int] | None:
+        """The smallest and largest support of a metric over its variants and cut-offs."""
+        found = [each.support for key, each in self.measures.items() if key[1:3] == (metric, segment)]
+        return (min(found), max(found)) if found else None
+
+
+def untrained(variant: str) -> bool:
+    return variant in UNTRAINED or variant.endswith("_deeper")
+
+
+def label(metric: str, k: int = 0) -> str:
+    """`Inc@500` for `inc` at 500."""
+    name = NAMES.get(metric, metric)
+    return f"{name}@{k}" if k else name
+
+
+def written(metric: str, measure: Measure | None) -> str:
+    """`12.3 %`, with `± 0.4` before the sign where there are several seeds; decimals for what is no share."""
+    if measure is None or measure.value is None:
+        return numbers.NOTHING
+    share = metric.removesuffix("_per_request") not in _DECIMAL
+    scale, digits = (100, 1) if share else (1, 3)
+    text = f"{scale * measure.value:.{digits}f}"
+    if measure.spread is not None:
+        text += f" ±{scale * measure.spread:.{digits}f}"
+    return f"{text} %" if share else text
+
+
+def few(cuts: list[int], most: int = 3) -> list[int]:
+    """At most three of the cut-offs: the smallest, a middle one and the largest."""
+    return cuts if len(cuts) <= most else [cuts[0], cuts[len(cuts) // 2], cuts[-1]]
+
+
+def gather(rows: Iterable[dict]) -> dict[str, Scores]:
+    """Rows of `evaluations` as one Scores per model, the seeds of a variant gathered."""
+    values: dict[tuple, list[dict]] = {}
+    for row in rows:
+        key = (row["model"], row["variant"], row["metric"], row["segment"], row["k"])
+        values.setdefault(key, []).append(row)
+    models: dict[str, dict] = {}
+    for (model, *key), found in sorted(values.items()):
+        models.setdefault(model, {})[tuple(key)] = _measure(found)
+    return {model: Scores(model, models[model]) for model in sorted(models, key=lambda name: (name != "increc", name))}
+
+
+def read(root: str, day: date) -> dict[str, Scores]:
+    """The evaluations of a date by model; empty where the date has none."""
+    if day not in arrow.dates(root, evaluations):
+        return {}
+    return gather(arrow.read(root, evaluations, day, evaluations.names).to_pylist())
+
+
+def _measure(rows: list[dict]) -> Measure:
+    known = [row["value"] for row in rows if row["value"] is not None]
+    return Measure(
+        value=fmean(known) if known else None,
+        spread=stdev(known) if len(known) > 1 else None,
+        seeds=tuple(sorted(row["seed"] for row in rows)),
+        support=min(row["support"] for row in rows),
+    )
