@@ -1,0 +1,161 @@
+"""The model directory: models/<model>/date=D/<variant>-seed<seed>/ below the root.
+
+    checkpoint/weights.npz      every variable of the model by name
+    checkpoint/optimizer.npz    the optimizer's variables by name, so that training goes on where it stopped
+    checkpoint/catalogue.npz    the items that the model knows
+    logs/                       TensorBoard
+    manifest.json               settings, made_from, losses per epoch, vocabulary sizes; without it there is no model
+
+Written beside its place and swapped in whole. Plain NumPy archives: any NumPy reads them, and a table that
+grew since restores its first rows.
+"""
+
+import io
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from pyarrow import fs
+
+from models.catalogue import Catalogue
+from schemas.storage import Root, staging
+from schemas.table import MissingDataError
+
+MANIFEST = "manifest.json"
+_NAME = re.compile(r"(?P<variant>.+)-seed(?P<seed>\d+)")
+
+
+@dataclass(frozen=True)
+class ModelDirectory:
+    """One trained model's place below a root; it need not exist."""
+
+    root: str
+    model: str
+    day: date
+    variant: str
+    seed: int
+
+    @property
+    def place(self) -> str:
+        """Relative to the root."""
+        return f"models/{self.model}/date={self.day.isoformat()}/{self.variant}-seed{self.seed}"
+
+    @property
+    def exists(self) -> bool:
+        return Root.of(self.root).exists(f"{self.place}/{MANIFEST}")
+
+    def manifest(self) -> dict:
+        """What the training wrote down.
+
+        Raises:
+            MissingDataError: there is no such model.
+        """
+        root = Root.of(self.root)
+        if not self.exists:
+            raise MissingDataError(f"there is no model {self.place} below {root.path}")
+        return json.loads(root.read_text(f"{self.place}/{MANIFEST}"))
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """One archive of the checkpoint: `weights`, `optimizer` or `catalogue`."""
+        root = Root.of(self.root)
+        path = f"{self.place}/checkpoint/{name}.npz"
+        if not root.exists(path):
+            raise MissingDataError(f"there is no {path} below {root.path}")
+        with root.filesystem.open_input_file(root.at(path)) as stream:
+            archive = np.load(io.BytesIO(stream.read()), allow_pickle=False)
+            return {key: archive[key] for key in archive.files}
+
+    def catalogue(self) -> Catalogue:
+        return Catalogue.of(self.arrays("catalogue"))
+
+
+def found(root: str, model: str, day: date) -> list[ModelDirectory]:
+    """The models of one date that exist, sorted by variant and seed."""
+    place, folder = Root.of(root), f"models/{model}/date={day.isoformat()}"
+    selector = fs.FileSelector(place.at(folder), allow_not_found=True)
+    names = [_NAME.fullmatch(info.base_name) for info in place.filesystem.get_file_info(selector)]
+    there = [ModelDirectory(root, model, day, name["variant"], int(name["seed"])) for name in names if name]
+    return sorted((one for one in there if one.exists), key=lambda one: (one.variant, one.seed))
+
+
+def dates(root: str, model: str) -> list[date]:
+    """The dates below models/<model>, sorted, whether or not a model of them is whole."""
+    place = Root.of(root)
+    selector = fs.FileSelector(place.at(f"models/{model}"), allow_not_found=True)
+    names = [info.base_name for info in place.filesystem.get_file_info(selector)]
+    return sorted(date.fromisoformat(name.removeprefix("date=")) for name in names if name.startswith("date="))
+
+
+def open_directory() -> Path:
+    """A new local folder to write a model into before it is published; its logs/ exists."""
+    folder = Path(tempfile.mkdtemp(prefix="headrace-model-"))
+    (folder / "logs").mkdir()
+    return folder
+
+
+def save(folder: Path, model: tf.keras.Model, catalogue: Catalogue) -> None:
+    """Write the model's checkpoint below a folder of `open_directory`."""
+    (folder / "checkpoint").mkdir(exist_ok=True)
+    np.savez(folder / "checkpoint/weights.npz", **_by_name(model.variables))
+    np.savez(folder / "checkpoint/optimizer.npz", **_by_name(model.optimizer.variables))
+    np.savez(folder / "checkpoint/catalogue.npz", **catalogue.arrays())
+
+
+def publish(folder: Path, directory: ModelDirectory, manifest: dict) -> None:
+    """Put a folder of `open_directory` in its place, manifest last; what was there before goes."""
+    root, place = Root.of(directory.root), directory.place
+    text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
+    local = isinstance(root.filesystem, fs.LocalFileSystem)
+    target = staging(place) if local else place
+    if root.exists(f"{target}/{MANIFEST}"):
+        root.filesystem.delete_file(root.at(f"{target}/{MANIFEST}"))
+    root.remove(target)
+    root.filesystem.create_dir(root.at(target), recursive=True)
+    fs.copy_files(str(folder), root.at(target), fs.LocalFileSystem(), root.filesystem)
+    root.write_text(f"{target}/{MANIFEST}", text)
+    if local:
+        root.swap(target, place)
+    shutil.rmtree(folder)
+
+
+def restore(variables: Iterable[tf.Variable], arrays: dict[str, np.ndarray]) -> None:
+    """Give variables their saved values by name; where a variable has more rows, its first ones.
+
+    Raises:
+        MissingDataError: a variable has no saved value, or one of another shape.
+    """
+    faults = []
+    for name, variable in _named(variables).items():
+        saved = arrays.get(name)
+        if saved is None:
+            faults.append(f"{name} is missing")
+        elif saved.shape == tuple(variable.shape):
+            variable.assign(saved)
+        elif saved.ndim and saved.shape[1:] == tuple(variable.shape[1:]) and len(saved) < variable.shape[0]:
+            variable.assign(np.concatenate([saved, variable.numpy()[len(saved) :]]))
+        else:
+            faults.append(f"{name} has shape {saved.shape}, should be {tuple(variable.shape)} or fewer rows")
+    if faults:
+        raise MissingDataError("the checkpoint does not fit the model: " + "; ".join(faults))
+
+
+def _by_name(variables: Iterable[tf.Variable]) -> dict[str, np.ndarray]:
+    return {name: variable.numpy() for name, variable in _named(variables).items()}
+
+
+def _named(variables: Iterable[tf.Variable]) -> dict[str, tf.Variable]:
+    """Variables by name; raises a ValueError if two share one, since their values would overwrite each other."""
+    named: dict[str, tf.Variable] = {}
+    for variable in variables:
+        name = variable.name.partition(":")[0]
+        if name in named:
+            raise ValueError(f"two variables are named {name}; give their layers names that differ")
+        named[name] = variable
+    return named
