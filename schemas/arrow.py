@@ -16,6 +16,7 @@ from schemas.storage import Root, manifest, publish, staging
 from schemas.table import MissingDataError, Table, partition
 
 _ROWS_PER_GROUP = 8192
+_ROWS_PER_FILE = 32 * _ROWS_PER_GROUP
 
 
 def files(root: str, table: Table, day: date) -> list[str]:
@@ -83,18 +84,67 @@ def write(root: str, table: Table, day: date, rows: pa.Table, made_from: dict, s
 
 def write_at(root: str, table: Table, day: date, folder: str, rows: pa.Table, made_from: dict, settings: dict) -> dict:
     """Like `write`, into a folder of one's own choice: a landing folder, for one."""
-    check(table, rows.schema)
-    place = Root.of(root)
-    place.remove(staging(folder))
-    place.filesystem.create_dir(place.at(staging(folder)), recursive=True)
-    parquet.write_table(
-        rows,
-        place.at(f"{staging(folder)}/part-0.parquet"),
-        filesystem=place.filesystem,
-        compression="zstd",
-        row_group_size=_ROWS_PER_GROUP,
-    )
-    return publish(place, table, day, folder, made_from, settings)
+    with Writer(root, table, day, folder, made_from, settings) as writer:
+        writer.write(rows)
+    return writer.manifest
+
+
+class Writer:
+    """Replaces one date with rows that come in pieces and need not fit in memory.
+
+    Used as a context: the pieces go to files beside the folder, which is swapped in when the block ends well
+    and left as it was when it does not; `manifest` is there afterwards. Without any rows the date has none.
+
+    Raises:
+        ContractError: a piece does not have the contract's columns.
+    """
+
+    def __init__(self, root: str, table: Table, day: date, folder: str, made_from: dict, settings: dict):
+        self.place, self.table, self.day, self.folder = Root.of(root), table, day, folder
+        self.made_from, self.settings = made_from, settings
+        self.manifest: dict = {}
+        self._waiting: list[pa.Table] = []
+        self._waiting_rows = self._rows = self._parts = 0
+        self._file: parquet.ParquetWriter | None = None
+
+    def __enter__(self) -> "Writer":
+        self.place.remove(staging(self.folder))
+        self.place.filesystem.create_dir(self.place.at(staging(self.folder)), recursive=True)
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        if kind is None:
+            self._flush(pa.concat_tables(self._waiting or [self.table.schema.empty_table()]))
+        if self._file:
+            self._file.close()
+        if kind is None:
+            self.manifest = publish(self.place, self.table, self.day, self.folder, self.made_from, self.settings)
+        else:
+            self.place.remove(staging(self.folder))
+
+    def write(self, rows: pa.Table) -> None:
+        """Add rows: whole row groups go to a file, the rest waits for the next piece."""
+        check(self.table, rows.schema)
+        self._waiting.append(rows)
+        self._waiting_rows += rows.num_rows
+        if self._waiting_rows >= _ROWS_PER_GROUP:
+            waiting = pa.concat_tables(self._waiting)
+            whole = len(waiting) - len(waiting) % _ROWS_PER_GROUP
+            self._flush(waiting.slice(0, whole))
+            self._waiting, self._waiting_rows = [waiting.slice(whole)], len(waiting) - whole
+
+    def _flush(self, rows: pa.Table) -> None:
+        if self._parts and not len(rows):
+            return
+        if self._file and self._rows >= _ROWS_PER_FILE:
+            self._file.close()
+            self._file, self._rows = None, 0
+        if self._file is None:
+            path = self.place.at(f"{staging(self.folder)}/part-{self._parts}.parquet")
+            self._file = parquet.ParquetWriter(path, rows.schema, filesystem=self.place.filesystem, compression="zstd")
+            self._parts += 1
+        self._file.write_table(rows, row_group_size=_ROWS_PER_GROUP)
+        self._rows += len(rows)
 
 
 def check(table: Table, schema: pa.Schema) -> None:

@@ -1,0 +1,54 @@
+"""Land the logs of a seeded world whose truth is known: simulated users, items, channels, stages and actions.
+
+Reads: nothing.
+Writes: landing/<table>/date=D for requests, retrievals, stages, impressions, conversions, users and items;
+beside them the truth that no log shows, under landing/_truth/: tastes of users and items, which items the
+channels miss by construction, true probabilities of candidates and of conversions.
+
+The same users, items, seed and date give the same bytes, and a date can be made alone: nothing it holds
+depends on which dates were made before. Every other dial of the world is a field of jobs.world.settings.World,
+for studies in Python: jobs.world.landing.land(root, World(...), day).
+
+The figures in the JSON line are of all dates of the call: coverage is the share of items visited elsewhere
+after a homepage request of the same date that this request had retrieved.
+"""
+
+import argparse
+from datetime import date, timedelta
+
+from jobs import command
+from jobs.world.landing import land
+from jobs.world.settings import World
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = command.parser(__doc__)
+    parser.add_argument("--days", type=command.at_least(1), help="how many days from --date on (default 1)")
+    parser.add_argument("--users", type=command.at_least(1), default=World.users, help="(default %(default)s)")
+    parser.add_argument("--items", type=command.at_least(100), default=World.items, help="(default %(default)s)")
+    parser.add_argument("--seed", type=command.at_least(0), default=World.seed, help="(default %(default)s)")
+    return parser
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The arguments, with the dates that --days asks for."""
+    parser = arg_parser()
+    parsed = parser.parse_args(arguments)
+    if parsed.days and len(parsed.date) not in (1, parsed.days):
+        parser.error(f"--date has {len(parsed.date)} dates and --days {parsed.days}; give the first date or agree")
+    parsed.date = [parsed.date[0] + timedelta(n) for n in range(parsed.days or len(parsed.date))]
+    parsed.figures = None
+    return parsed
+
+
+def main(arguments: argparse.Namespace, day: date) -> dict:
+    world = World(users=arguments.users, items=arguments.items, seed=arguments.seed)
+    rows, figures = land(arguments.root, world, day, command.log)
+    so_far = figures if getattr(arguments, "figures", None) is None else arguments.figures + figures
+    arguments.figures = so_far
+    logged = {name: count for name, count in rows.items() if not name.startswith("_truth/")}
+    return {"rows_written": sum(logged.values()), **logged, "figures": so_far.shares()}
+
+
+if __name__ == "__main__":
+    command.run("simulate_logs", parse(), main)
