@@ -1,0 +1,176 @@
+"""The daily batch as an Airflow DAG: one task a job, ordered by what the jobs read.
+
+Imports airflow and the standard library only, so that a scheduler needs neither Spark nor TensorFlow.
+"""
+
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG, CronDataIntervalTimetable, Param
+
+PROJECT = Path(__file__).resolve().parent.parent
+DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"  # as schemas.spark has it; a test compares
+TRAINING_POOL = "gpu"
+
+DOC = """
+### Daily batch
+
+Takes the logs of one day T (the run's data interval) and everything else for D = T - `maturity_days`, the latest
+day whose labels no later conversion can change. Every job replaces its date, so any task may run again at any time,
+and a task that was killed (lost executor, out of memory) is simply retried.
+
+To backfill, trigger once with `first_date` set: each job then takes FIRST..LAST in one start, and the models train
+on the `days` that end at D. `first_log_date` is the first day of logs to ingest, if histories begin earlier.
+
+Needs: the connection `spark_default` (its host is Spark's master), the pool `gpu` (as many slots as trainings may
+run at once), and this checkout, or the installed package, on scheduler and workers. On a cluster whose workers lack
+the package, set the Variable `headrace_py_files` to a zip of it (a wheel renamed to .zip).
+
+| task | reads | writes | when it fails |
+|---|---|---|---|
+| `ingest_logs` | landing | logs, quarantine, quality | The log names the table. A missing landing folder: ask its \
+producer; a log without rows is landed as a file without rows. Too many refused rows: look at their `reason` with \
+`python -m jobs.inspect_table` in quarantine; the logs of that date are unchanged. |
+| `label_target_groups` | requests, retrievals, impressions, conversions | target_groups | A missing date of logs: \
+clear `ingest_logs` for that date first. |
+| `build_user_histories` | requests, conversions | user_histories | As above. Long run time: one user with very many \
+conversions. |
+| `build_item_stats` | impressions, conversions, items | item_stats | As above. |
+| `build_increc_samples` | requests, target_groups, user_histories | increc_samples | A missing input names the task \
+to clear. |
+| `build_hccp_samples` | requests, retrievals, stages, impressions, conversions, target_groups, user_histories | \
+hccp_samples | As above; no rows means that no request of D has a `ranking` or `re_ranking` stage. |
+| `evaluate_increc`, `evaluate_hccp` | samples of D, models of D-1, item_stats | evaluations | No model of D-1 is no \
+failure: the rows that need no training are written. |
+| `train_increc`, `train_hccp` | samples, items, item_stats, the checkpoint of D-1 | models | Out of memory: a \
+smaller preset or fewer `days`. A retry goes on from its checkpoint. |
+| `export_models` | models of D, evaluations | SavedModels, item vectors, FAISS index | A model that is held back is \
+no failure: the log's last line says why. |
+| `render_report` | reports, and the tables' counts | the HTML page | Nothing depends on it; clear it alone. |
+
+Every log ends in one JSON line: rows written, seconds, and what was counted.
+"""
+
+PARAMS = {
+    "root": Param("root", type="string", description="Directory or URI that holds every table."),
+    "maturity_days": Param(1, type="integer", minimum=1, description="Days until a date's labels are mature."),
+    "window_hours": Param(24, type="integer", minimum=1, description="Attribution window; within maturity_days."),
+    "first_date": Param(None, type=["null", "string"], format="date", description="First date of a backfill."),
+    "first_log_date": Param(
+        None, type=["null", "string"], format="date", description="First date of logs in a backfill; else first_date."
+    ),
+    "days": Param(7, type="integer", minimum=1, description="Dates that a model with no model of D-1 trains on."),
+    "increc_presets": Param("base,full", type="string", description="IncRec variants to train."),
+    "hccp_presets": Param("exposed_only,full", type="string", description="HCCP variants to train."),
+    "model_size": Param("default", enum=["default", "tiny"], description="`tiny` shrinks every preset, to try it."),
+    "seed": Param(0, type="integer", minimum=0, description="Seed of sampling and training."),
+}
+
+
+def dates(first: str | None, last: str) -> str:
+    """`LAST`, or `FIRST..LAST` in a backfill.
+
+    Raises:
+        ValueError: the backfill would end before it starts.
+    """
+    if first and first > last:
+        raise ValueError(f"first date {first} is after the last one, {last}: nothing to do; set an earlier first_date")
+    return f"{first}..{last}" if first else last
+
+
+def logged_dates(interval_start: datetime, params: dict) -> str:
+    """The dates of logs to ingest: T, or in a backfill all from `first_log_date` on."""
+    return dates(params["first_log_date"] or params["first_date"], f"{interval_start:%Y-%m-%d}")
+
+
+def mature_date(interval_start: datetime, params: dict) -> str:
+    """D: the date whose windows are over when T is.
+
+    Raises:
+        ValueError: windows last longer than `maturity_days`.
+    """
+    if params["window_hours"] > 24 * params["maturity_days"]:
+        raise ValueError(
+            f"window_hours {params['window_hours']} do not fit into maturity_days {params['maturity_days']}: "
+            f"labels would still change; set maturity_days to {-(-params['window_hours'] // 24)}"
+        )
+    return f"{interval_start - timedelta(days=params['maturity_days']):%Y-%m-%d}"
+
+
+def mature_dates(interval_start: datetime, params: dict) -> str:
+    """D, or in a backfill `first_date`..D."""
+    return dates(params["first_date"], mature_date(interval_start, params))
+
+
+ROOT = ["--root", "{{ params.root }}"]
+LOGGED = [*ROOT, "--date", "{{ logged_dates(data_interval_start, params) }}"]
+MATURE = [*ROOT, "--date", "{{ mature_dates(data_interval_start, params) }}"]
+LATEST = [*ROOT, "--date", "{{ mature_date(data_interval_start, params) }}"]
+TRAINING = [*LATEST, "--days", "{{ params.days }}", "--seed", "{{ params.seed }}", "--size", "{{ params.model_size }}"]
+
+
+def spark_job(job: str, arguments: list[str]) -> SparkSubmitOperator:
+    """A Spark job by spark-submit; master and queue are the connection's."""
+    return SparkSubmitOperator(
+        task_id=job,
+        name=job,
+        application=str(PROJECT / "jobs" / f"{job}.py"),
+        application_args=arguments,
+        conn_id="spark_default",
+        packages=DELTA_PACKAGE,
+        py_files="{{ var.value.get('headrace_py_files', '') }}",
+        conf={"spark.driver.memory": "4g"},
+    )
+
+
+def python_job(job: str, arguments: list[str], **options) -> BashOperator:
+    """A job without a JVM, in the worker's own Python."""
+    quoted = " ".join(f"'{argument}'" for argument in arguments)
+    return BashOperator(
+        task_id=job, bash_command=f"exec '{sys.executable}' -m jobs.{job} {quoted}", cwd=str(PROJECT), **options
+    )
+
+
+with DAG(
+    "daily_batch",
+    description="Logs to labels, samples, evaluated models and a report",
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    start_date=datetime(2017, 11, 25, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    default_args={
+        "owner": "headrace",
+        "retries": 2,
+        "retry_delay": timedelta(minutes=5),
+        "depends_on_past": False,
+    },
+    params=PARAMS,
+    user_defined_macros={"logged_dates": logged_dates, "mature_dates": mature_dates, "mature_date": mature_date},
+    doc_md=DOC,
+    tags=["headrace"],
+) as dag:
+    ingest = spark_job("ingest_logs", LOGGED)
+    label = spark_job("label_target_groups", [*MATURE, "--window-hours", "{{ params.window_hours }}"])
+    histories = spark_job("build_user_histories", MATURE)
+    item_stats = spark_job("build_item_stats", MATURE)
+    increc_samples = spark_job("build_increc_samples", MATURE)
+    hccp_samples = spark_job("build_hccp_samples", [*MATURE, "--seed", "{{ params.seed }}"])
+    evaluate_increc = python_job("evaluate_increc", MATURE)
+    evaluate_hccp = python_job("evaluate_hccp", MATURE)
+    train_increc = python_job(
+        "train_increc", [*TRAINING, "--preset", "{{ params.increc_presets }}"], pool=TRAINING_POOL
+    )
+    train_hccp = python_job("train_hccp", [*TRAINING, "--preset", "{{ params.hccp_presets }}"], pool=TRAINING_POOL)
+    export = python_job("export_models", LATEST)
+    report = python_job("render_report", LATEST)
+
+    # What each task reads decides the order; models are evaluated on a date before they train on it.
+    ingest >> [label, histories, item_stats]
+    [label, histories] >> increc_samples
+    [label, histories] >> hccp_samples
+    [increc_samples, item_stats] >> evaluate_increc >> train_increc
+    [hccp_samples, item_stats] >> evaluate_hccp >> train_hccp
+    [train_increc, train_hccp] >> export >> report
