@@ -26,6 +26,7 @@ def _order(column: str, values: Iterable[str]) -> str:
 
 
 _ACTIONS = ", ".join(f"count(*) FILTER (action = '{action}') AS {action}" for action in reversed(Action))
+NO_CHANNEL = "(none)"
 _SHARE = "count(*)::DOUBLE / sum(count(*)) OVER () AS share"
 _LENGTHS = (
     "count(*) AS lists, quantile_disc(length, 0.0) AS shortest, quantile_disc(length, 0.5) AS median, "
@@ -81,8 +82,16 @@ GROUP_CHANNELS = Breakdown(
     "SELECT channel, count(*) FILTER (g = 'ETG') AS ETG, "
     "count(*) FILTER (g = 'RTG') AS RTG, count(*) FILTER (g = 'RTG' AND alone) AS RTG_alone, "
     "count(*) FILTER (g = 'ITG') AS ITG FROM (SELECT \"group\" AS g, len(channels) = 1 AS alone, "
-    "unnest(CASE WHEN len(channels) = 0 THEN ['(none)'] ELSE channels END) AS channel FROM rows) "
-    "GROUP BY 1 ORDER BY channel = '(none)', RTG DESC, 1",
+    f"unnest(CASE WHEN len(channels) = 0 THEN ['{NO_CHANNEL}'] ELSE channels END) AS channel FROM rows) "
+    f"GROUP BY 1 ORDER BY channel = '{NO_CHANNEL}', RTG DESC, 1",
+)
+LABELLED_REQUESTS = Breakdown(
+    "Requests with a label", ("request_id",), "SELECT count(DISTINCT request_id) AS requests FROM rows"
+)
+RETRIEVED_ITEMS = Breakdown(
+    "Requests and items over all channels",
+    ("request_id", "item_ids"),
+    "SELECT count(DISTINCT request_id) AS requests, sum(len(item_ids))::BIGINT AS items FROM rows",
 )
 CHANNEL_SETS = Breakdown(
     "RTG items by the channels that found them",
@@ -109,6 +118,7 @@ STAGE_LENGTHS = _list_lengths_by(
     "By stage: items let through", "stage", _order("stage", ("pre_ranking", "ranking", "re_ranking"))
 )
 HISTORY_LENGTHS = _lengths("List lengths", "history_item_ids")
+SCENARIOS = _count_by("By scenario", "scenario")
 REASONS = _count_by("By reason", "reason")
 FAILED_FIRST = Breakdown(
     "Checks, failed first",
@@ -117,13 +127,13 @@ FAILED_FIRST = Breakdown(
 )
 
 BREAKDOWNS: dict[str, tuple[Breakdown, ...]] = {
-    "logs/requests": (_count_by("By scenario", "scenario"),),
+    "logs/requests": (SCENARIOS,),
     "logs/retrievals": (CHANNEL_LENGTHS,),
     "logs/stages": (STAGE_LENGTHS,),
     "logs/impressions": (_count_by("By position", "position", "position LIMIT 20"),),
     "logs/conversions": (
         _count_by("By action", "action", _order("action", reversed(Action))),
-        _count_by("By scenario", "scenario"),
+        SCENARIOS,
     ),
     "labels/target_groups": (GROUPS, GROUP_ACTIONS, GROUP_CHANNELS, GROUP_SCENARIOS),
     "features/user_histories": (HISTORY_LENGTHS,),

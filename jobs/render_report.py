@@ -1,0 +1,37 @@
+"""One self-contained HTML page about a date: rows, quality, groups, channels, levels, both models, what was exported.
+
+A part that is not there says so and names the job that makes it; the page is written all the same. It loads
+nothing: styles and pictures are inside it. The page is a function of what is below the root, so rendering it again
+gives the same bytes.
+
+Reads: the dates, sizes and counts of every table up to the date; reports/evaluations and reports/quality of the
+       date; the manifests below landing/ and models/
+Writes: reports/report/date=DATE/index.html
+"""
+
+import argparse
+from datetime import date
+
+from jobs import command
+from jobs.report import page
+from schemas.storage import Root
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    return command.parser(__doc__)
+
+
+def place(day: date) -> str:
+    """Where the page of a date is, relative to the root."""
+    return f"reports/report/date={day}/index.html"
+
+
+def main(arguments: argparse.Namespace, day: date) -> dict:
+    html = page.render(arguments.root, day)
+    root = Root.of(arguments.root)
+    root.write_text(place(day), html)
+    return {"rows_written": 0, "report": root.at(place(day)), "bytes": len(html.encode())}
+
+
+if __name__ == "__main__":
+    command.run("render_report", arg_parser().parse_args(), main)

@@ -1,0 +1,155 @@
+"""Pictures of the page as inline SVG: no script, no file beside the page, colours from the page's style."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from markupsafe import Markup, escape
+
+_WIDTH, _HEIGHT = 480, 290
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 132, 12, 40
+_LABEL_HEIGHT = 15
+_COLOURS, _DASHES = 6, 4
+
+
+@dataclass(frozen=True)
+class Point:
+    """`spread` draws a bar of one deviation up and down; `note` is shown when the pointer rests on it."""
+
+    x: float
+    y: float
+    spread: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """`number` picks the colour of a strong line, or the dashes of a faint one."""
+
+    name: str
+    points: tuple[Point, ...]
+    number: int
+    faint: bool = False
+
+    @property
+    def style(self) -> str:
+        return f"faint dash{self.number % _DASHES}" if self.faint else f"strong colour{self.number % _COLOURS}"
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """A linear or logarithmic scale from data to pixels."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    def __call__(self, value: float) -> float:
+        low, high = self.low, self.high
+        if self.log:
+            value, low, high = math.log(value), math.log(low), math.log(high)
+        return self.start + (self.end - self.start) * ((value - low) / (high - low) if high > low else 0.5)
+
+
+def line_chart(
+    lines: Sequence[Line], title: str, x_name: str, *, share: bool = True, log_x: bool = False, from_zero: bool = True
+) -> Markup:
+    """Lines with their names at their ends, strong ones drawn above faint ones.
+
+    Args:
+        share: the y values are shares and are written as per cent.
+        log_x: K cut-offs, which people choose as 10, 100, 1000.
+    """
+    points = [point for line in lines for point in line.points]
+    xs = sorted({point.x for point in points})
+    tops = [point.y + (point.spread or 0) for point in points]
+    ticks = _ticks(0.0 if from_zero else min(point.y - (point.spread or 0) for point in points), max(tops))
+    x = _Scale(xs[0], xs[-1], _LEFT, _WIDTH - _RIGHT, log=log_x and xs[0] > 0)
+    y = _Scale(ticks[0], ticks[-1], _HEIGHT - _BOTTOM, _TOP)
+    parts = [_axes(x, y, xs, ticks, x_name, share)]
+    parts += [_drawn(line, x, y) for line in sorted(lines, key=lambda line: not line.faint)]
+    parts += _names(lines, y)
+    body = "\n".join(parts)
+    return Markup(
+        f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">\n{body}\n</svg>'
+    )
+
+
+def _axes(x: _Scale, y: _Scale, xs: list[float], ticks: list[float], x_name: str, share: bool) -> str:
+    right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
+    digits = 0 if not share or (ticks[1] - ticks[0]) * 100 >= 1 else 1
+    parts = []
+    for tick in ticks:
+        text = f"{100 * tick:.{digits}f} %" if share else f"{tick:g}"
+        parts.append(f'<line class="rule" x1="{_LEFT}" x2="{right}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
+        parts.append(f'<text class="tick end" x="{_LEFT - 6}" y="{y(tick) + 4:.1f}">{text}</text>')
+    for value in _apart(xs, x):
+        parts.append(f'<text class="tick mid" x="{x(value):.1f}" y="{bottom + 16}">{value:g}</text>')
+    parts.append(f'<text class="tick mid" x="{(_LEFT + right) / 2:.1f}" y="{bottom + 33}">{escape(x_name)}</text>')
+    return "\n".join(parts)
+
+
+def _drawn(line: Line, x: _Scale, y: _Scale) -> str:
+    at = [(x(point.x), y(point.y), point) for point in line.points]
+    path = " ".join(f"{px:.1f},{py:.1f}" for px, py, _ in at)
+    parts = [f'<g class="{line.style}">', f'<polyline points="{path}"/>']
+    for px, py, point in at:
+        if point.spread:
+            half = abs(y(point.y + point.spread) - py)
+            parts.append(f'<line x1="{px:.1f}" x2="{px:.1f}" y1="{py - half:.1f}" y2="{py + half:.1f}"/>')
+        note = f"<title>{escape(point.note)}</title>" if point.note else ""
+        parts.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="{2.2 if line.faint else 3.4}">{note}</circle>')
+    return "\n".join([*parts, "</g>"])
+
+
+def _names(lines: Sequence[Line], y: _Scale) -> list[str]:
+    """Each line's name beside its last point, moved up or down so that no two touch."""
+    ordered = sorted(lines, key=lambda line: y(line.points[-1].y))
+    wanted = [y(line.points[-1].y) for line in ordered]
+    placed = _spaced(wanted, _TOP + 4, _HEIGHT - _BOTTOM + 4)
+    right = _WIDTH - _RIGHT
+    parts = []
+    for line, at, mine in zip(ordered, wanted, placed, strict=True):
+        lead = f'<line class="lead" x1="{right + 4}" y1="{at:.1f}" x2="{right + 14}" y2="{mine:.1f}"/>'
+        name = f'<text class="name" x="{right + 17}" y="{mine + 4:.1f}">{escape(line.name)}</text>'
+        parts.append(f'<g class="{line.style}">{lead}{name}</g>')
+    return parts
+
+
+def _spaced(wanted: list[float], low: float, high: float) -> list[float]:
+    """Places near the wanted ones (sorted), at least a label's height apart, inside low..high where they fit."""
+    placed = []
+    for at in wanted:
+        placed.append(max(at, low, placed[-1] + _LABEL_HEIGHT if placed else low))
+    limit = high
+    for number in reversed(range(len(placed))):
+        placed[number] = min(placed[number], limit)
+        limit = placed[number] - _LABEL_HEIGHT
+    return placed
+
+
+def _ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Round numbers that cover low..high."""
+    extent = (high - low) or abs(high) or 1.0
+    raw = extent / about
+    power = 10 ** math.floor(math.log10(raw))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(step * n, 12) for n in range(first, max(last, first + 1) + 1)]
+
+
+def _apart(xs: list[float], x: _Scale) -> list[float]:
+    """The x values to write: those far enough from the one written before."""
+    if len(xs) > 8:
+        step = math.ceil(len(xs) / 8)
+        xs = xs[::step]
+    if all(x(after) - x(before) > 18 for before, after in pairwise(xs)):
+        return xs
+    kept = xs[:1]
+    for value in xs[1:]:
+        if x(value) - x(kept[-1]) > 18:
+            kept.append(value)
+    return kept

@@ -1,0 +1,256 @@
+"""The report's page: its sections gathered from the root, and the page made of them.
+
+A section is a dict for the template. A part that cannot be shown is a Missing, which says what is missing and
+which job makes it; no part fails because another is not there.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from importlib import resources
+
+import jinja2
+
+from jobs.report import breakdowns, holdings, models, numbers, scores
+from jobs.report.holdings import Holding
+from jobs.report.model_sections import model_section
+from schemas.labels import HOMEPAGE
+from schemas.logs import LOGS
+
+_DATES = 7
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A part that is not there: what, and the job that makes it."""
+
+    what: str
+    job: str
+
+
+@dataclass(frozen=True)
+class Below:
+    """What is below a root, as the sections ask for it: by path, for one date."""
+
+    root: str
+    day: date
+    held: dict[str, Holding]
+
+    def rows(self, path: str, day: date | None = None) -> int | None:
+        return self.held[path].rows(day or self.day) if path in self.held else None
+
+    def has(self, path: str) -> bool:
+        return path in self.held and self.day in self.held[path].parts
+
+    def count(self, path: str, wanted: breakdowns.Breakdown, day: date | None = None) -> list[dict]:
+        """A breakdown's rows; none where the date does not exist."""
+        day = day or self.day
+        if path not in self.held or day not in self.held[path].parts:
+            return []
+        return breakdowns.count(self.root, self.held[path], day, wanted)
+
+    def settings(self, path: str) -> dict:
+        if not self.has(path):
+            return {}
+        return holdings.provenance(self.root, self.held[path], self.day).get("settings") or {}
+
+    def missing(self, path: str, job: str) -> Missing:
+        return Missing(f"{path} has no date {self.day}", job)
+
+
+def render(root: str, day: date) -> str:
+    """The page for one date, complete in one string of HTML.
+
+    Raises:
+        MissingDataError: there is no such root.
+    """
+    below = Below(root, day, {held.path: held for held in holdings.holdings(root)})
+    scored = scores.read(root, day)
+    trained = models.trained(root, day)
+    sections = {
+        "day": day,
+        "source": source(below),
+        "dates": numbers.span(shown_dates(below)),
+        "logs": log_section(below),
+        "rows": row_section(below),
+        "funnels": funnels(below),
+        "quality": quality_section(below),
+        "groups": group_section(below),
+        "channels": channel_section(below),
+        "levels": level_section(below),
+        "models": [model_section(model, scored.get(model), trained, day) for model in models.MODELS],
+        "published": [each for each in trained if each.exported],
+        "trained": trained,
+        "attribution": below.settings("labels/target_groups"),
+    }
+    return _template().render(**sections)
+
+
+def shown_dates(below: Below) -> list[date]:
+    """The last dates up to the report's that have anything."""
+    found = {day for held in below.held.values() for day in held.days if day <= below.day}
+    return sorted(found)[-_DATES:]
+
+
+def source(below: Below) -> dict:
+    """What the logs are: a producer's, real events under simulated stages, or a simulated world."""
+    settings = below.settings("landing/requests")
+    named = settings.get("source")
+    if settings.get("simulated") and named:
+        text = (
+            f"Simulated stages on real events ({named}): requests, retrievals, stages and impressions are simulated; "
+            "conversions are the real log and the only truth here."
+        )
+    elif settings.get("simulated"):
+        text = "A simulated world: every log, conversions too, is simulated."
+    elif settings:
+        text = "Logs as their producer landed them; no manifest calls them simulated."
+    else:
+        text = "No manifest in landing/requests says where these logs are from."
+    plain = {name: value for name, value in sorted(settings.items()) if isinstance(value, str | int | float)}
+    return {"text": text, "simulated": bool(settings.get("simulated")), "settings": plain}
+
+
+def log_section(below: Below) -> list[dict] | Missing:
+    """Per log: landed, valid, refused, duplicates; a log that is not there is left out."""
+    rows = []
+    for table in LOGS:
+        landed = below.rows(f"landing/{table.name}")
+        valid = below.rows(f"logs/{table.name}")
+        if landed is None and valid is None:
+            continue
+        refused = below.rows(f"quarantine/{table.name}") or 0
+        known = landed is not None and valid is not None
+        rows.append(
+            {
+                "log": table.name,
+                "landed": landed,
+                "refused": refused if valid is not None else None,
+                "share": refused / landed if known and landed else None,
+                "duplicates": landed - valid - refused if known else None,
+                "valid": valid,
+                "reasons": below.count(f"quarantine/{table.name}", breakdowns.REASONS),
+            }
+        )
+    return rows or below.missing("landing", "simulate_logs or replay_events")
+
+
+def row_section(below: Below) -> dict:
+    """Rows of every table for the last dates, in the order the data flows."""
+    days = shown_dates(below)
+    tables = []
+    for path, held in below.held.items():
+        if not path.startswith("reports/"):
+            tables.append({"path": path, "rows": [held.rows(day) if day in held.parts else None for day in days]})
+    return {"days": days, "tables": tables}
+
+
+def funnels(below: Below) -> dict:
+    """Two funnels of the date: its requests, and the items of a mean request."""
+    scenario = below.settings("labels/target_groups").get("scenario", HOMEPAGE)
+    asked = {row["scenario"]: row["rows"] for row in below.count("logs/requests", breakdowns.SCENARIOS)}
+    groups = {row["group"]: row for row in below.count("labels/target_groups", breakdowns.GROUPS)}
+    labelled = below.count("labels/target_groups", breakdowns.LABELLED_REQUESTS)
+    retrieved = below.count("logs/retrievals", breakdowns.RETRIEVED_ITEMS)
+    requests = [
+        ("all requests", sum(asked.values()) if asked else None),
+        (f"of scenario {scenario}", asked.get(scenario)),
+        ("with retrievals", retrieved[0]["requests"] if retrieved else None),
+        ("with any label", labelled[0]["requests"] if labelled else None),
+        ("with an RTG or ITG item (increc_samples)", below.rows("samples/increc_samples")),
+        ("with stages and impressions (hccp_samples)", below.rows("samples/hccp_samples")),
+    ]
+    with_retrievals = retrieved[0]["requests"] if retrieved else 0
+    items = []
+    if with_retrievals:
+        items.append(("retrieved, all channels", retrieved[0]["items"] / with_retrievals))
+        items += [
+            (f"after {row['stage']}", row["mean"]) for row in below.count("logs/stages", breakdowns.STAGE_LENGTHS)
+        ]
+        acted = [groups[name]["items"] for name in ("RTG", "ITG") if name in groups]
+        if "ETG" in groups:
+            items.append(("exposed (ETG)", groups["ETG"]["items"] / with_retrievals))
+        if acted:
+            items.append(("acted on (RTG or ITG)", sum(acted) / with_retrievals))
+    return {"requests": _bars(requests, numbers.count), "mean": _bars(items, lambda value: f"{value:,.2f}")}
+
+
+def quality_section(below: Below) -> dict | Missing:
+    rows = below.count("reports/quality", breakdowns.FAILED_FIRST)
+    if not rows:
+        return below.missing("reports/quality", "ingest_logs")
+    return {"rows": rows, "failed": [row for row in rows if not row["passed"]], "checks": len(rows)}
+
+
+def group_section(below: Below) -> dict | Missing:
+    """Groups of the last dates, and the date's groups by action and scenario."""
+    path = "labels/target_groups"
+    if not below.has(path):
+        return below.missing(path, "label_target_groups")
+    dates = []
+    for day in shown_dates(below):
+        found = {row["group"]: row["items"] for row in below.count(path, breakdowns.GROUPS, day)}
+        if found:
+            etg, rtg, itg = (found.get(name, 0) for name in ("ETG", "RTG", "ITG"))
+            share = itg / (rtg + itg) if rtg + itg else None
+            dates.append({"day": day, "etg": etg, "rtg": rtg, "itg": itg, "share": share})
+    return {
+        "dates": dates,
+        "today": next((each for each in dates if each["day"] == below.day), None),
+        "actions": below.count(path, breakdowns.GROUP_ACTIONS),
+        "scenarios": below.count(path, breakdowns.GROUP_SCENARIOS),
+        "both": below.count("samples/increc_samples", breakdowns.REQUEST_GROUPS),
+    }
+
+
+def channel_section(below: Below) -> dict | Missing:
+    """Which channels found the items that were acted on, together and alone."""
+    path = "labels/target_groups"
+    rows = below.count(path, breakdowns.GROUP_CHANNELS)
+    if not rows:
+        return below.missing(path, "label_target_groups")
+    groups = {row["group"]: row["items"] for row in below.count(path, breakdowns.GROUPS)}
+    acted = groups.get("RTG", 0) + groups.get("ITG", 0)
+    lengths = {row["channel"]: row["mean"] for row in below.count("logs/retrievals", breakdowns.CHANNEL_LENGTHS)}
+    channels = [
+        {**row, "mean": lengths.get(row["channel"]), "coverage": row["RTG"] / acted if acted else None}
+        for row in rows
+        if row["channel"] != breakdowns.NO_CHANNEL
+    ]
+    unlisted = next((row["RTG"] for row in rows if row["channel"] == breakdowns.NO_CHANNEL), 0)
+    sets = below.count(path, breakdowns.CHANNEL_SETS)
+    return {
+        "channels": channels,
+        "acted": acted,
+        "rtg": groups.get("RTG", 0),
+        "itg": groups.get("ITG", 0),
+        "unlisted": unlisted,
+        "sets": sets[:8],
+        "other_sets": {"count": len(sets) - 8, "items": sum(row["items"] for row in sets[8:])},
+    }
+
+
+def level_section(below: Below) -> dict | Missing:
+    path = "samples/hccp_samples"
+    if not below.has(path):
+        return below.missing(path, "build_hccp_samples")
+    rows = below.count(path, breakdowns.LEVELS)
+    return {"rows": rows, "requests": below.rows(path), "items": sum(row["items"] for row in rows)}
+
+
+def _bars(steps: list[tuple[str, float | None]], written) -> list[dict]:
+    """Steps of a funnel with their width as a share of the widest; a step that is not known is left out."""
+    known = [(name, value) for name, value in steps if value is not None]
+    widest = max((value for _, value in known), default=0) or 1
+    bars, before = [], None
+    for name, value in known:
+        kept = value / before if before else None
+        bars.append({"name": name, "text": written(value), "width": 100 * value / widest, "kept": kept})
+        before = value
+    return bars
+
+
+def _template() -> jinja2.Template:
+    made = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters |= {"count": numbers.count, "percent": numbers.percent, "decimal": numbers.decimal}
+    made.tests["missing"] = lambda part: isinstance(part, Missing)
+    return made.from_string(resources.files("jobs.report").joinpath("page.html").read_text(encoding="utf-8"))
