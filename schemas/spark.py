@@ -8,7 +8,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from schemas import storage
+from schemas import delta_log, storage
 from schemas.storage import Root, staging
 from schemas.table import MissingDataError, Table, partition
 
@@ -20,6 +20,8 @@ _DEFAULTS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.databricks.delta.snapshotPartitions": "2",
+    # A date without rows is a state too: its commit says what it was made from.
+    "spark.databricks.delta.skipRecordingEmptyCommits": "false",
     "spark.sql.shuffle.partitions": "32",
     "spark.sql.parquet.compression.codec": "zstd",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
@@ -120,22 +122,16 @@ class Store:
             MissingDataError: no commit replaced that date.
         """
         self._delta(table)
-        for commit in self.history(table):
-            recorded = json.loads(commit["userMetadata"] or "{}")
-            if recorded.get("date") == day.isoformat() and commit["version"] <= self.made_from[table.path]:
+        for version, recorded, _ in delta_log.replacements(self.root, table, day.isoformat()):
+            if version <= self.made_from[table.path]:
                 return recorded["settings"]
         raise MissingDataError(f"{table.path} was never written for {day} below {self.root.path}")
-
-    def history(self, table: Table) -> list:
-        """The table's commits, newest first: version, userMetadata, operationMetrics."""
-        rows = self.spark.sql(f"DESCRIBE HISTORY delta.`{self.uri(table.path)}`")
-        return rows.select("version", "userMetadata", "operationMetrics").orderBy(F.desc("version")).collect()
 
     def _delta(self, table: Table) -> DataFrame:
         if not self.has(table):
             raise MissingDataError(f"there is no {table.path} below {self.root.path}")
         if table.path not in self.made_from:
-            self.made_from[table.path] = self.history(table)[0]["version"]
+            self.made_from[table.path] = delta_log.version(self.root, table)
         return (
             self.spark.read.format("delta").option("versionAsOf", self.made_from[table.path]).load(self.uri(table.path))
         )
@@ -152,10 +148,7 @@ class Store:
             .option("userMetadata", json.dumps(recorded, sort_keys=True))
             .save(self.uri(table.path))
         )
-        for commit in self.history(table):
-            if json.loads(commit["userMetadata"] or "{}").get("date") == day.isoformat():
-                return int(commit["operationMetrics"]["numOutputRows"])
-        raise MissingDataError(f"the commit of {table.path} for {day} is not in its history")
+        return next(delta_log.replacements(self.root, table, day.isoformat()))[2]
 
 
 def check(table: Table, frame: DataFrame) -> None:

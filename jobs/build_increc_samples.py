@@ -1,0 +1,68 @@
+"""Gather each labelled request with an acted item into one row: its history and its ETG, RTG and ITG items.
+
+Items are ordered by strongest action, then earliest, then item_id; at most 10 ETG, 20 RTG and 20 ITG are kept.
+
+Reads:  logs/requests, labels/target_groups, features/user_histories
+Writes: samples/increc_samples
+"""
+
+import argparse
+from datetime import date
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from jobs import command
+from jobs.funnel.attribution import strength
+from schemas.features import user_histories
+from schemas.labels import TargetGroup
+from schemas.logs import requests
+from schemas.samples import increc_samples
+from schemas.spark import Store, session
+from schemas.target_groups import target_groups
+
+KEPT = {TargetGroup.ETG: 10, TargetGroup.RTG: 20, TargetGroup.ITG: 20}
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    return command.parser(__doc__)
+
+
+def main(arguments: argparse.Namespace, day: date) -> dict:
+    store = Store(session("build_increc_samples"), arguments.root)
+    groups, asked = store.read(target_groups, day), store.read(requests, day)
+    labelling = store.labelled(target_groups, day)
+    rows = samples(groups, asked, store.read(user_histories, day))
+    settings = {"labelling": labelling, "kept": {str(group): kept for group, kept in KEPT.items()}}
+    return {"rows_written": store.replace(increc_samples, day, rows.select(*increc_samples.names), settings)}
+
+
+def samples(groups: DataFrame, asked: DataFrame, histories: DataFrame) -> DataFrame:
+    """The rows of `increc_samples`, one per request with at least one RTG or ITG row."""
+    item = F.struct(
+        (-F.coalesce(strength(F.col("action")), F.lit(0))).alias("weakness"),
+        F.coalesce("action_time", F.lit("9999-12-31").cast("timestamp")).alias("action_time"),
+        "item_id",
+        F.coalesce("action", F.lit("")).alias("action"),
+    )
+    gathered = groups.groupBy("request_id").agg(*(_kept(group, item) for group in TargetGroup))
+    gathered = gathered.where((F.size("rtg") > 0) | (F.size("itg") > 0))
+    lists = {f"{name}_item_ids": F.col(f"{name}.item_id") for name in ("etg", "rtg", "itg")}
+    lists |= {f"{name}_actions": F.col(f"{name}.action") for name in ("etg", "rtg", "itg")}
+    asked = asked.select("request_id", "user_id", "scenario", "request_time")
+    histories = histories.select("request_id", "history_item_ids", "history_actions")
+    return (
+        gathered.join(asked, on="request_id", how="inner")
+        .join(histories, on="request_id", how="inner")
+        .withColumns(lists)
+    )
+
+
+def _kept(group: TargetGroup, item: Column) -> Column:
+    """The group's items in order, as many as are kept; an empty list where there are none."""
+    items = F.collect_list(F.when(F.col("group") == group.value, item))
+    return F.slice(F.sort_array(items), 1, KEPT[group]).alias(group.value.lower())
+
+
+if __name__ == "__main__":
+    command.run("build_increc_samples", arg_parser().parse_args(), main)

@@ -1,0 +1,112 @@
+"""Which target request a conversion belongs to, and which of its actions is the strongest."""
+
+from datetime import date, timedelta
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from schemas.labels import Action
+
+LAST_REQUEST, EVERY_REQUEST = ATTRIBUTIONS = ("last_request", "every_request")
+
+_EVENT = ("event_id", "user_id", "item_id", "action", "event_time", "scenario", "request_id")
+
+
+def dates_around(day: date, window_hours: int) -> tuple[date, date]:
+    """The first and last date whose requests or conversions can matter to the labels of `day`."""
+    days = timedelta(days=-(-window_hours // 24))
+    return day - days, day + days
+
+
+def attribute(conversions: DataFrame, requests: DataFrame, window_hours: int, attribution: str) -> DataFrame:
+    """Give each conversion to the target requests it belongs to.
+
+    Args:
+        conversions: columns of the table `conversions`.
+        requests: target requests only: request_id, user_id, request_time.
+        window_hours: length of a request's window, [request_time, request_time + window).
+        attribution: who gets a conversion that names no request: `last_request` or `every_request`.
+
+    Returns:
+        One row per conversion and request it belongs to, and one row with a null request_id for a conversion
+        that belongs to none: request_id, event_id, user_id, item_id, action, event_time, scenario, and `named`,
+        whether the conversion itself named the request.
+    """
+    targets = requests.select("request_id", "user_id", "request_time")
+    named = _named(conversions.select(*_EVENT), targets, window_hours)
+    known = named.where("named")
+    rest = named.where(~F.col("named"))
+    unnamed = _last(rest, targets, window_hours) if attribution == LAST_REQUEST else _every(rest, targets, window_hours)
+    columns = ["request_id", "event_id", "user_id", "item_id", "action", "event_time", "scenario", "named"]
+    return known.select(*columns).unionByName(unnamed.select(*columns))
+
+
+def in_window(window_hours: int) -> Column:
+    """Whether event_time lies in the request's window, lower bound included, upper bound not."""
+    end = F.col("request_time") + F.expr(f"INTERVAL {window_hours} HOURS")
+    return (F.col("event_time") >= F.col("request_time")) & (F.col("event_time") < end)
+
+
+def strength(action: Column) -> Column:
+    """4 for a purchase down to 1 for a click; null for no action; fails on an unknown one."""
+    chosen = F.when(action.isNull(), None)
+    for known in Action:
+        chosen = chosen.when(action == known.value, F.lit(known.strength))
+    return chosen.otherwise(F.raise_error(F.concat(F.lit("unknown action "), action)).cast("int"))
+
+
+def strongest() -> Column:
+    """Aggregates conversions to their strongest action: a struct of strength, action_time, event_id, action, scenario.
+
+    Of equally strong actions the earliest counts, then the smaller event_id.
+    """
+    order = F.struct(
+        (-strength(F.col("action"))).alias("weakness"),
+        F.col("event_time").alias("action_time"),
+        "event_id",
+        "action",
+        "scenario",
+    )
+    return F.min(order)
+
+
+def _named(events: DataFrame, targets: DataFrame, window_hours: int) -> DataFrame:
+    claims = targets.select(F.col("request_id"), F.col("user_id").alias("claimed_user"), "request_time")
+    joined = events.join(claims, on="request_id", how="left")
+    named = F.coalesce((F.col("claimed_user") == F.col("user_id")) & in_window(window_hours), F.lit(False))
+    return joined.withColumn("named", named).drop("claimed_user", "request_time")
+
+
+def _last(events: DataFrame, targets: DataFrame, window_hours: int) -> DataFrame:
+    """The latest request of the user at or before the event, if its window still holds.
+
+    Requests and events go through one sort per user, so a user with very many of both costs a sort and no product.
+    """
+    absent = {name: F.lit(None).cast(events.schema[name].dataType) for name in _EVENT if name != "user_id"}
+    asked = targets.select(
+        "user_id",
+        F.col("request_time").alias("time"),
+        F.lit(0).alias("kind"),
+        F.struct("request_time", "request_id").alias("request"),
+        *(column.alias(name) for name, column in absent.items()),
+    )
+    acted = events.select(
+        "user_id",
+        F.col("event_time").alias("time"),
+        F.lit(1).alias("kind"),
+        F.lit(None).cast(asked.schema["request"].dataType).alias("request"),
+        *absent,
+    )
+    so_far = Window.partitionBy("user_id").orderBy("time", "kind", "request.request_id")
+    latest = F.last("request", ignorenulls=True).over(so_far.rowsBetween(Window.unboundedPreceding, 0))
+    found = asked.unionByName(acted).withColumn("latest", latest).where("kind = 1")
+    found = found.withColumn("request_time", F.col("latest.request_time"))
+    request_id = F.when(in_window(window_hours), F.col("latest.request_id"))
+    return found.withColumn("request_id", request_id).withColumn("named", F.lit(False))
+
+
+def _every(events: DataFrame, targets: DataFrame, window_hours: int) -> DataFrame:
+    events = events.drop("request_id")
+    matches = targets.withColumnRenamed("user_id", "asking_user")
+    belongs = (F.col("user_id") == F.col("asking_user")) & in_window(window_hours)
+    return events.join(matches, on=belongs, how="left").drop("asking_user", "request_time")

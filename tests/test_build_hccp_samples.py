@@ -1,0 +1,182 @@
+"""Hybrid samples: levels and orders by hand, and their laws over many drawn requests."""
+
+from collections import defaultdict
+from datetime import timedelta
+from math import log2
+
+import pytest
+from landed import flags, put, rows_of
+from worked_example import DAY, at
+
+from jobs import build_hccp_samples as job
+from jobs import build_user_histories, label_target_groups
+from schemas.samples import hccp_samples
+
+NEXT = DAY + timedelta(days=1)
+
+
+def prepared(spark, root, **logs) -> dict[str, dict]:
+    """Land the logs, label, and return the sample rows by request_id."""
+    for name in ("requests", "retrievals", "stages", "impressions"):
+        put(spark, root, name, DAY, logs[name])
+    for day in (DAY, NEXT):
+        put(spark, root, "conversions", day, [row for row in logs["conversions"] if row[4].date() == day])
+    label_target_groups.main(flags(label_target_groups, root, DAY), DAY)
+    build_user_histories.main(flags(build_user_histories, root, DAY), DAY)
+    job.main(flags(job, root, DAY, "--seed", "3"), DAY)
+    return sampled(spark, root)
+
+
+def sampled(spark, root) -> dict[str, dict]:
+    return {
+        row[0]: dict(zip(hccp_samples.names, row, strict=True)) for row in rows_of(spark, root, "hccp_samples", DAY)
+    }
+
+
+def acted(n, user, item, action, time, scenario="elsewhere", request=None):
+    return (f"e{n}", user, item, action, time, scenario, request, time)
+
+
+def shown(request, *items):
+    return [(request, item, place, at("10:00:01")) for place, item in enumerate(items, 1)]
+
+
+@pytest.fixture(scope="module")
+def by_hand(spark, tmp_path_factory):
+    """a: every level. b: re_ranking stands in, no pre_ranking row. c: no stage row. d: no impression.
+    e: no retrieval."""
+    stages = [
+        ("a", "pre_ranking", [1, 2, 3, 4, 5, 6, 7], []),
+        ("a", "ranking", [5, 1, 2, 6, 3], []),
+        ("b", "re_ranking", [2, 1], []),
+        ("d", "ranking", [1, 2], []),
+        ("e", "ranking", [1, 2], []),
+    ]
+    conversions = [
+        acted(0, 1, 1, "click", at("10:05"), "homepage", "a"),
+        acted(1, 1, 2, "purchase", at("10:06"), "homepage"),  # in the scenario, on a shown item
+        acted(2, 1, 2, "favorite", at("10:07"), "homepage", "a"),
+        acted(3, 1, 3, "purchase", at("10:08"), "search"),  # another scenario, names nothing: attributed only
+        acted(4, 1, 8, "cart", at("10:09"), "homepage"),  # in the scenario, but not shown
+        acted(5, 1, 6, "click", at("10:10"), "homepage", "a"),  # not shown, but names the request
+        acted(6, 2, 1, "cart", at("11:00"), "homepage", "b"),
+    ]
+    return prepared(
+        spark,
+        tmp_path_factory.mktemp("by_hand"),
+        requests=[(name, user, "homepage", at("10:00")) for user, name in enumerate("abcde", 1)],
+        retrievals=[
+            ("a", "hot", [9, 8, 1, 2, 3, 20], []),
+            ("a", "swing", [5, 11, 4, 6, 7, 8], []),
+            *((name, "hot", [1, 2, 3], []) for name in "bcd"),
+        ],
+        stages=stages,
+        impressions=shown("a", 3, 1, 2, 20) + shown("b", 1, 2) + shown("c", 1),
+        conversions=conversions,
+    )
+
+
+def test_levels_and_orders_by_hand(by_hand):
+    """Shown 1, 2, 3, 20; ranking 5 1 2 6 3. 2 was bought; 1 clicked; 3 and 20 got no in-scenario action, 20 was not
+    ranked. Ranked and not shown: 5, 6. Retrieved and dropped by pre-ranking: 9 (place 1), 8 (2), 11 (2)."""
+    row = by_hand["a"]
+    assert row["item_ids"] == (2, 1, 3, 20, 5, 6, 9, 8, 11)
+    assert row["levels"] == ("purchased", "clicked", "exposed", "exposed", "ranked", "ranked") + ("filtered",) * 3
+    assert row["teacher_ranks"] == tuple(range(1, 10))
+    assert row["actions"] == ("purchase", "click", "purchase", "", "", "click", "", "cart", "")
+    assert row["in_scenario_actions"] == ("purchase", "click", "", "", "", "click", "", "", "")
+    assert row["sampling_weights"] == (1.0,) * 9
+
+
+def test_re_ranking_stands_in_and_nothing_is_filtered_without_pre_ranking(by_hand):
+    assert by_hand["b"]["item_ids"] == (1, 2)
+    assert by_hand["b"]["levels"] == ("clicked", "exposed")
+
+
+def test_only_labelled_requests_with_impressions_and_a_ranking(by_hand):
+    assert set(by_hand) == {"a", "b"}
+
+
+def probabilities(weights: list[float], count: int) -> list[float]:
+    """min(1, c w) that sum to count, by raising the number of capped items until none is above 1."""
+    if len(weights) <= count:
+        return [1.0] * len(weights)
+    for capped in range(count):
+        factor = (count - capped) / sum(weights[capped:])
+        if factor * weights[capped] <= 1:
+            return [1.0] * capped + [factor * weight for weight in weights[capped:]]
+    raise AssertionError
+
+
+REQUESTS = 400
+
+
+@pytest.fixture(scope="module")
+def drawn(spark, tmp_path_factory):
+    """400 requests with one funnel: 300 retrieved, 150 through pre-ranking, 80 through ranking, 5 shown."""
+    root = tmp_path_factory.mktemp("drawn")
+    names = [f"q{n:03d}" for n in range(REQUESTS)]
+    rows = prepared(
+        spark,
+        root,
+        requests=[(name, n, "homepage", at("10:00")) for n, name in enumerate(names)],
+        retrievals=[(name, channel, list(items), []) for name in names
+                    for channel, items in (("hot", range(200)), ("swing", range(299, 99, -1)))],
+        stages=[(name, stage, list(range(count)), []) for name in names
+                for stage, count in (("pre_ranking", 150), ("ranking", 80))],
+        impressions=[row for name in names for row in shown(name, 0, 1, 2, 3, 4)],
+        conversions=[],
+    )  # fmt: skip
+    return root, rows
+
+
+def test_draws_have_their_size_and_order(drawn):
+    _, rows = drawn
+    assert len(rows) == REQUESTS
+    for row in rows.values():
+        ranked = [item for item, level in zip(row["item_ids"], row["levels"], strict=True) if level == "ranked"]
+        filtered = [item for item, level in zip(row["item_ids"], row["levels"], strict=True) if level == "filtered"]
+        assert row["item_ids"][:5] == (0, 1, 2, 3, 4)
+        assert len(set(ranked)) == 10
+        assert ranked == sorted(ranked)
+        assert set(ranked) <= set(range(5, 80))
+        assert len(set(filtered)) == 40
+        assert set(filtered) <= set(range(150, 300))
+        # item i has place i + 1 in hot (i < 200) and 300 - i in swing
+        places = {i: min([300 - i] + ([i + 1] if i < 200 else [])) for i in filtered}
+        assert filtered == sorted(filtered, key=lambda i: (places[i], i))
+
+
+def test_weights_are_the_inverse_inclusion_probabilities(drawn):
+    """filtered: 150 available, 40 drawn, 3.75. ranked: capped proportional to 1 / log2(rank + 1), ranks 6 to 80."""
+    wanted = probabilities([1 / log2(rank + 1) for rank in range(6, 81)], 10)
+    assert sum(wanted) == pytest.approx(10)
+    for row in drawn[1].values():
+        for item, level, weight in zip(row["item_ids"], row["levels"], row["sampling_weights"], strict=True):
+            if level == "filtered":
+                assert weight == pytest.approx(3.75)
+            elif level == "ranked":
+                assert weight == pytest.approx(1 / wanted[item - 5], rel=1e-6)
+
+
+def test_items_are_included_as_often_as_their_probability_says(drawn):
+    """Over 400 requests the share of each block of ranks is within 4 standard deviations of what was aimed at."""
+    wanted = probabilities([1 / log2(rank + 1) for rank in range(6, 81)], 10)
+    taken = defaultdict(int)
+    for row in drawn[1].values():
+        for item, level in zip(row["item_ids"], row["levels"], strict=True):
+            if level == "ranked":
+                taken[item - 5] += 1
+    for start in range(0, 75, 15):
+        block = range(start, start + 15)
+        mean = REQUESTS * sum(wanted[n] for n in block)
+        spread = (REQUESTS * sum(wanted[n] * (1 - wanted[n]) for n in block)) ** 0.5
+        assert abs(sum(taken[n] for n in block) - mean) < 4 * spread
+
+
+def test_the_seed_decides_the_draw(spark, drawn):
+    root, first = drawn
+    job.main(flags(job, root, DAY, "--seed", "3"), DAY)
+    assert sampled(spark, root) == first
+    job.main(flags(job, root, DAY, "--seed", "4"), DAY)
+    assert sampled(spark, root) != first
