@@ -96,8 +96,7 @@ class Catalogue:
 
     def lookup_tensor(self, item_ids: tf.Tensor) -> tf.Tensor:
         """`lookup` in plain TensorFlow operations, for an exported model: int64 [...] -> int32 [...]."""
-        mixed = tf.bitwise.right_shift(item_ids * _MIX, tf.constant(33, tf.int64))
-        rows = 1 + tf.math.floormod(mixed, self.unknown_buckets)
+        rows = 1 + bucket_tensor(item_ids, self.unknown_buckets)
         if len(self.item_ids):
             flat = tf.reshape(item_ids, [-1])
             place = tf.minimum(tf.searchsorted(self._sorted, flat, out_type=tf.int64), len(self._sorted) - 1)
@@ -134,6 +133,11 @@ def bucket(values: np.ndarray, buckets: int) -> np.ndarray:
     """A hash of int64 values in 0..buckets - 1: the high bits of a multiplication, the same on every machine."""
     with np.errstate(over="ignore"):
         return ((values.astype(np.int64) * np.int64(_MIX)) >> 33) % buckets
+
+
+def bucket_tensor(values: tf.Tensor, buckets: int) -> tf.Tensor:
+    """`bucket` in plain TensorFlow operations, int64."""
+    return tf.math.floormod(tf.bitwise.right_shift(values * _MIX, tf.constant(33, tf.int64)), buckets)
 
 
 def by_row(catalogue: Catalogue, item_ids: np.ndarray, values: np.ndarray, missing: float) -> np.ndarray:

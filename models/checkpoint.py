@@ -103,7 +103,7 @@ def open_directory() -> Path:
 def save(folder: Path, model: tf.keras.Model, catalogue: Catalogue) -> None:
     """Write the model's checkpoint below a folder of `open_directory`."""
     (folder / "checkpoint").mkdir(exist_ok=True)
-    np.savez(folder / "checkpoint/weights.npz", **_by_name(model.variables))
+    np.savez(folder / "checkpoint/weights.npz", **_by_name(variables_of(model)))
     np.savez(folder / "checkpoint/optimizer.npz", **_by_name(model.optimizer.variables))
     np.savez(folder / "checkpoint/catalogue.npz", **catalogue.arrays())
 
@@ -123,6 +123,12 @@ def publish(folder: Path, directory: ModelDirectory, manifest: dict) -> None:
     if local:
         root.swap(target, place)
     shutil.rmtree(folder)
+
+
+def variables_of(model: tf.keras.Model) -> list[tf.Variable]:
+    """The model's variables without those of its metrics, which are not part of what it learned."""
+    counters = {id(variable) for metric in model.metrics for variable in metric.variables}
+    return [variable for variable in model.variables if id(variable) not in counters]
 
 
 def restore(variables: Iterable[tf.Variable], arrays: dict[str, np.ndarray]) -> None:

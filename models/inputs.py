@@ -152,17 +152,18 @@ def batches(
     groups: Sequence[RowGroup],
     columns: Sequence[str],
     batch_rows: int,
-    seed: int,
+    seed: Sequence[int],
     epoch: int,
     window_rows: int = 65_536,
 ) -> Iterator[Batch]:
     """One epoch over the row groups in an order fixed by (seed, epoch); each row once, the last batch shorter.
 
     Args:
+        seed: one or more whole numbers.
         window_rows: row groups are read until they hold this many rows, and rows are shuffled among them; memory
             holds one window.
     """
-    random = np.random.default_rng([seed, epoch])
+    random = np.random.default_rng([*seed, epoch])
     filesystem, rest = Root.of(root).filesystem, None
     for window in _windows([groups[n] for n in random.permutation(len(groups))], window_rows):
         read = pa.concat_tables(_read(filesystem, group, columns) for group in window)

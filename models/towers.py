@@ -92,12 +92,13 @@ class UserTower(tf.keras.layers.Layer):
         """Unit vectors [B, D].
 
         Args:
-            history_BLD: item vectors, newest first.
+            history_BLD: item vectors, newest first; L is at most `history_length`.
             actions_BL: int32 action codes (`Action.strength`); 0 marks padding.
             user_buckets_B: int32, `user_bucket(user ids)`; only for a tower with user buckets.
         """
         there_BL = actions_BL != PADDING
-        positions_BLD = history_BLD + tf.gather(self.actions, actions_BL) + self.recency
+        length = tf.shape(actions_BL)[1]
+        positions_BLD = history_BLD + tf.gather(self.actions, actions_BL) + self.recency[:length]
         weights_BL = tf.nn.softmax(tf.where(there_BL, self._scores(positions_BLD, actions_BL), -1e9), axis=-1)
         pooled_BD = tf.einsum("bl,bld->bd", weights_BL, positions_BLD)
         pooled_BD = tf.where(tf.reduce_any(there_BL, axis=-1, keepdims=True), pooled_BD, self.newcomer)
@@ -108,7 +109,8 @@ class UserTower(tf.keras.layers.Layer):
     def _scores(self, positions_BLD: tf.Tensor, actions_BL: tf.Tensor) -> tf.Tensor:
         if self.pooling == "mean":
             return tf.zeros_like(actions_BL, tf.float32)
-        return self.query(positions_BLD)[..., 0] + tf.gather(self.action_scores, actions_BL) + self.recency_scores
+        recency_L = self.recency_scores[: tf.shape(actions_BL)[1]]
+        return self.query(positions_BLD)[..., 0] + tf.gather(self.action_scores, actions_BL) + recency_L
 
 
 def user_bucket(user_ids: np.ndarray, buckets: int) -> np.ndarray:
