@@ -1,0 +1,122 @@
+"""One event log, opened once for all dates: its events with their requests, and the channels fitted for a date."""
+
+import functools
+import hashlib
+import posixpath
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+from pyarrow import fs
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.command import WorkFailedError
+from jobs.replay import cascade, channels, sources
+from jobs.replay.sessions import requests_of, with_requests
+from jobs.replay.settings import Settings
+from schemas.table import MissingDataError
+
+_DAY = timedelta(1)
+
+
+@dataclass(frozen=True, eq=False)
+class EventLog:
+    """The events as with_requests gives them, the dates they span, and what the file held."""
+
+    events: DataFrame
+    settings: Settings
+    first: date
+    last: date
+    counts: dict
+    _fitted: dict[date, channels.Channels] = field(default_factory=dict)
+
+    def on(self, day: date) -> DataFrame:
+        return self.events.where(F.col("date") == F.lit(day))
+
+    def before(self, day: date) -> DataFrame:
+        return self.events.where(F.col("date") < F.lit(day))
+
+    def requests(self, day: date) -> DataFrame:
+        """The date's requests; none on the log's first date, when there is nothing to fit on."""
+        made = requests_of(self.events).where((F.col("date") == F.lit(day)) & F.lit(day > self.first))
+        return made.drop("date")
+
+    def channels(self, day: date) -> channels.Channels:
+        """Fitted on the days before `day`; the day before's are kept too, older ones are forgotten."""
+        if day not in self._fitted:
+            for older in [known for known in self._fitted if known < day - _DAY]:
+                self._fitted.pop(older).forget()
+            self._fitted[day] = channels.fit(self.before(day), self.settings)
+        return self._fitted[day]
+
+    def ranker(self, day: date) -> cascade.Ranker | None:
+        """Fitted on what some users did on the day before, seen by the channels of that day."""
+        eve = day - _DAY
+        if eve <= self.first:
+            return None
+        users = self.requests(eve).select("user_id").distinct()
+        users = users.orderBy(cascade.chance(self.settings.seed, "user_id"), "user_id")
+        users = users.limit(self.settings.ranker_users)
+        known = self.channels(eve)
+        lists = channels.retrieve(known, users, self.settings)
+        return cascade.fit_ranker(cascade.pre_rank(lists, known, self.settings), self.on(eve), self.settings)
+
+
+def fingerprint(path: str) -> str:
+    """Names the content of a file.
+
+    Raises:
+        MissingDataError: there is no such file.
+    """
+    filesystem, place = _place(path)
+    info = filesystem.get_file_info(place)
+    if info.type != fs.FileType.File:
+        raise MissingDataError(f"there is no file {place}; --events names one file of events")
+    return _fingerprint(path, info.size, info.mtime_ns)
+
+
+@functools.lru_cache(maxsize=8)
+def _fingerprint(path: str, size: int, changed: int) -> str:
+    """Size and time of change are there so that a changed file is read again."""
+    filesystem, place = _place(path)
+    digest = hashlib.blake2b(digest_size=16)
+    with filesystem.open_input_stream(place, compression=None) as stream:
+        while block := stream.read(1 << 24):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _place(path: str) -> tuple[fs.FileSystem, str]:
+    if "://" in path:
+        return fs.FileSystem.from_uri(path)
+    return fs.LocalFileSystem(), posixpath.abspath(path)
+
+
+@functools.lru_cache(maxsize=1)
+def open_log(spark: SparkSession, path: str, identity: str, settings: Settings) -> EventLog:
+    """Read, check and sessionise the log; kept for the next date. `identity` is the file's fingerprint.
+
+    Raises:
+        WorkFailedError: rows that do not read as the source's, or no row in the time the log covers.
+    """
+    source = sources.SOURCES[settings.source]
+    rows = sources.read(spark, path, settings.source)
+    bad, inside = sources.unreadable(), sources.inside(source)
+    seen = rows.agg(
+        F.count("*").alias("rows"),
+        F.count_if(bad).alias("bad"),
+        F.min(F.when(bad, F.col("line"))).alias("line"),
+        F.count_if(~bad & ~inside).alias("outside"),
+        F.to_date(F.min(F.when(inside, F.col("event_time")))).alias("first"),
+        F.to_date(F.max(F.when(inside, F.col("event_time")))).alias("last"),
+    ).first()
+    if seen["bad"]:
+        raise WorkFailedError(
+            f"{path}: {seen['bad']} of {seen['rows']} rows do not read as {settings.source}'s {source.rows}; "
+            f"one of them: {seen['line']!r}"
+        )
+    if seen["first"] is None:
+        raise WorkFailedError(f"{path} has no event from {source.first} to {source.end} among {seen['rows']} rows")
+    events = with_requests(rows.where(inside).drop("line"), settings).persist()
+    counts = {"events": seen["rows"] - seen["outside"], "outside_time_range": seen["outside"]}
+    return EventLog(events, settings, seen["first"], seen["last"], counts)

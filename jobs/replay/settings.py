@@ -1,0 +1,44 @@
+"""Every number the replay depends on, in one place; the manifest of each landing folder repeats them."""
+
+from dataclasses import asdict, dataclass
+
+SESSION, DAY = "session", "day"
+DENSITIES = (SESSION, DAY)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How requests are placed and how the simulated funnel is built.
+
+    `channel_size` is the length of each channel but the user's own items, which are a quarter of it.
+    """
+
+    source: str
+    request_density: str = SESSION
+    channel_size: int = 200
+    session_gap_minutes: int = 30
+    naming_hours: int = 24
+    history_length: int = 50  # distinct items a user is remembered by
+    paired_items: int = 30  # of those, the latest that count as used together
+    trigger_items: int = 20  # of those, the latest whose neighbours are retrieved
+    neighbours: int = 50
+    als_items: int = 50_000  # ALS knows the most used items only: its top list is users x items
+    als_rank: int = 32
+    als_iterations: int = 5
+    als_alpha: float = 10.0
+    als_regularization: float = 0.1
+    pre_ranked: int = 150
+    ranker_users: int = 3_000
+    ranker_negative_share: float = 0.1
+    spread: int = 4
+    exposed: int = 10
+    seed: int = 0
+
+    @property
+    def own_items(self) -> int:
+        """Length of the channel of the user's own items."""
+        return min(self.history_length, max(1, self.channel_size // 4))
+
+    def recorded(self) -> dict:
+        """What the manifest says; `simulated` because only the conversions are real."""
+        return {"simulated": True, **asdict(self)}

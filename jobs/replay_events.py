@@ -1,0 +1,175 @@
+"""Land a real event log as the logs of a recommender, its funnel simulated around the real events.
+
+Real: the users, the items, what they did and when. Every event becomes a conversion, and only events do.
+SIMULATED, and called so in each landing folder's manifest: a homepage request one second before the first event of
+each session (a gap of more than 30 minutes starts one); four channels (hot items, item-to-item CF, ALS, the user's
+own items), fitted anew for each date on the days before it; a pre-ranking biased to popularity that keeps 150; a
+logistic ranker fitted on the day before; a re-ranker that spreads over the channels and exposes 10. A user's
+requests of one date are answered alike, as by a system that learns overnight. A conversion on an item exposed by
+the user's latest request, less than 24 hours after it, names that request and has scenario `homepage`; any other
+has scenario `elsewhere` and names none. logged_time is event_time. The log's first date has no request: there is
+nothing to fit on. A date already landed from the same file with the same settings is left as it is.
+
+Reads:  FILE, the log as it is published (taobao: UserBehavior.csv, or Parquet with its columns)
+Writes: landing/requests, landing/retrievals, landing/stages, landing/impressions, landing/conversions,
+        landing/items
+"""
+
+import argparse
+import json
+from datetime import date, timedelta
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs import command
+from jobs.command import WorkFailedError
+from jobs.replay import cascade, channels
+from jobs.replay.event_log import EventLog, fingerprint, open_log
+from jobs.replay.sessions import request_id
+from jobs.replay.settings import DENSITIES, SESSION, Settings
+from jobs.replay.sources import SOURCES
+from schemas import logs
+from schemas.labels import ELSEWHERE, HOMEPAGE, Stage
+from schemas.spark import Store, check, session, sql_type
+from schemas.storage import MANIFEST, Root, publish, staging
+from schemas.table import Table, landing
+
+REPLAYED = (logs.requests, logs.retrievals, logs.stages, logs.impressions)
+WRITTEN = (*REPLAYED, logs.items, logs.conversions)
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = command.parser(__doc__)
+    parser.add_argument("--events", required=True, metavar="FILE", help="path or URI of a .csv, .csv.gz or .parquet")
+    parser.add_argument("--source", required=True, choices=sorted(SOURCES), help="whose log it is")
+    parser.add_argument(
+        "--request-density", choices=DENSITIES, default=SESSION, help=f"a request a what, default {SESSION}"
+    )
+    parser.add_argument(
+        "--channel-size",
+        type=command.at_least(4),
+        default=200,
+        help="items a channel returns, default 200; the user's own items are a quarter of it",
+    )
+    return parser
+
+
+def main(arguments: argparse.Namespace, day: date) -> dict:
+    settings = Settings(arguments.source, arguments.request_density, arguments.channel_size)
+    made_from = {"events": fingerprint(arguments.events)}
+    place = Root.of(arguments.root)
+    if all(is_landed(place, table, day, made_from, settings) for table in WRITTEN):
+        command.log(f"replay_events {day}: already landed from this file with these settings; left as it is")
+        return {"rows_written": 0, "already_landed": 1}
+    store = Store(session("replay_events"), arguments.root)
+    log = open_log(store.spark, arguments.events, made_from["events"], settings)
+    if not log.first <= day <= log.last:
+        raise WorkFailedError(f"{arguments.events} has no events on {day}; it has {log.first} to {log.last}")
+
+    frames = {logs.items: item_snapshot(log, day)}
+    if day > log.first:
+        today = log.requests(day).persist()
+        frames |= {logs.requests: today} | simulate(log, day, today)
+    counts = {}
+    for table in (*REPLAYED, logs.items):
+        counts[table.name] = land(store, table, day, frames.get(table), made_from, settings)
+    shown = exposures(store, log, day - timedelta(1), made_from).unionByName(exposures(store, log, day, made_from))
+    happened = name_requests(log.on(day), shown)
+    counts["conversions"] = land(store, logs.conversions, day, happened, made_from, settings)
+    return {"rows_written": sum(counts.values()), **counts, "log": log.counts}
+
+
+def simulate(log: EventLog, day: date, today: DataFrame) -> dict[Table, DataFrame]:
+    """What the simulated funnel logs for the date's requests: retrievals, stages, impressions."""
+    ranker, fitted, settings = log.ranker(day), log.channels(day), log.settings
+    lists = channels.retrieve(fitted, today.select("user_id").distinct(), settings)
+    lists = lists.repartition("user_id").persist()
+    staged = cascade.rank(cascade.pre_rank(lists, fitted, settings), ranker, settings).persist()
+    answered = {}
+    for table, source, kind in ((logs.retrievals, lists, "channel"), (logs.stages, staged, "stage")):
+        answered[table] = today.join(source, on="user_id", how="inner").select(
+            "request_id",
+            kind,
+            F.col("items.item_id").alias("item_ids"),
+            F.col("items.score").alias("scores"),
+        )
+    exposed = staged.where(F.col("stage") == str(Stage.RE_RANKING))
+    shown = today.join(exposed, on="user_id", how="inner").select(
+        "request_id", F.posexplode("items.item_id").alias("at", "item_id"), F.col("request_time")
+    )
+    answered[logs.impressions] = shown.select(
+        "request_id",
+        "item_id",
+        (F.col("at") + 1).cast("int").alias("position"),
+        F.col("request_time").alias("impression_time"),
+    )
+    return answered
+
+
+def item_snapshot(log: EventLog, day: date) -> DataFrame:
+    """The items that the log knows by the end of the date."""
+    known = log.before(day + timedelta(1))
+    return known.groupBy("item_id").agg(F.min("category_id").alias("category_id"))
+
+
+def name_requests(events: DataFrame, shown: DataFrame) -> DataFrame:
+    """The conversions: every event, naming the user's latest request if that exposed the item.
+
+    Args:
+        events: as with_requests gives them.
+        shown: request_id, item_id of the impressions of every request that the events may name.
+    """
+    followed = events.withColumn("request_id", request_id(F.col("latest_request_time")))
+    exposed = shown.distinct().withColumn("exposed", F.lit(True))
+    named = followed.join(exposed, on=["request_id", "item_id"], how="left")
+    return named.select(
+        "event_id",
+        "user_id",
+        "item_id",
+        "action",
+        "event_time",
+        F.when(F.col("exposed"), F.lit(str(HOMEPAGE))).otherwise(F.lit(str(ELSEWHERE))).alias("scenario"),
+        F.when(F.col("exposed"), F.col("request_id")).alias("request_id"),
+        F.col("event_time").alias("logged_time"),
+    )
+
+
+def exposures(store: Store, log: EventLog, day: date, made_from: dict) -> DataFrame:
+    """request_id, item_id of the date's impressions: landed ones, else simulated for those who acted past midnight."""
+    place = landing(logs.impressions, day)
+    if is_landed(store.root, logs.impressions, day, made_from, log.settings):
+        return store.spark.read.parquet(store.uri(place)).select("request_id", "item_id")
+    if day <= log.first:
+        return nothing(store, logs.impressions).select("request_id", "item_id")
+    late = log.on(day + timedelta(1)).where(F.to_date("latest_request_time") == F.lit(day))
+    today = log.requests(day).join(late.select("user_id"), on="user_id", how="left_semi")
+    return simulate(log, day, today)[logs.impressions].select("request_id", "item_id")
+
+
+def is_landed(root: Root, table: Table, day: date, made_from: dict, settings: Settings) -> bool:
+    """Whether the landing folder holds this date of this file, made with these settings and this contract."""
+    place = f"{landing(table, day)}/{MANIFEST}"
+    if not root.exists(place):
+        return False
+    said = json.loads(root.read_text(place))
+    wanted = (table.fingerprint, made_from, settings.recorded())
+    return (said.get("contract"), said.get("made_from"), said.get("settings")) == wanted
+
+
+def land(store: Store, table: Table, day: date, frame: DataFrame | None, made_from: dict, settings: Settings) -> int:
+    """Replace one date of a landing folder, with a file without rows where there is no frame; returns its rows."""
+    frame = nothing(store, table) if frame is None else frame.select(*table.names)
+    check(table, frame)
+    place = landing(table, day)
+    frame.write.mode("overwrite").parquet(store.uri(staging(place)))
+    return publish(store.root, table, day, place, made_from, settings.recorded())["rows"]
+
+
+def nothing(store: Store, table: Table) -> DataFrame:
+    columns = ", ".join(f"{column.name} {sql_type(column.type)}" for column in table.columns)
+    return store.spark.createDataFrame([], columns)
+
+
+if __name__ == "__main__":
+    command.run("replay_events", arg_parser().parse_args(), main)
