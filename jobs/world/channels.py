@@ -17,7 +17,7 @@ from jobs.world.streams import Purpose, stream
 _PROTOTYPES = 2048
 _NEIGHBOURS = 64
 _NEAR_CATEGORIES = 4
-_ROWS_AT_ONCE = 512
+_SCORES_AT_ONCE = 2**24
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,9 @@ def _best_items(queries: np.ndarray, vectors: np.ndarray, bias: np.ndarray, size
     """The `size` best items of each query by cosine and bias, best first."""
     size = min(size, int(np.isfinite(bias).sum()))
     lists = np.empty((len(queries), size), np.int32)
-    for start in range(0, len(queries), _ROWS_AT_ONCE):
-        scores = queries[start : start + _ROWS_AT_ONCE] @ vectors.T + bias
-        lists[start : start + _ROWS_AT_ONCE] = top(scores, size)
+    rows = max(1, _SCORES_AT_ONCE // len(vectors))
+    for start in range(0, len(queries), rows):
+        lists[start : start + rows] = top(queries[start : start + rows] @ vectors.T + bias, size)
     return lists
 
 

@@ -13,7 +13,7 @@ from jobs.world.streams import Purpose, stream
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
-_USERS_AT_ONCE = 4096
+_VISITS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ def visits_elsewhere(world: World, day: date) -> Visits:
     bounds = np.searchsorted(categories[order], np.arange(world.categories() + 1))
     for category, (start, end) in enumerate(pairwise(bounds)):
         pool = items.by_category[items.category_starts[category] : items.category_starts[category + 1]]
-        for block in range(start, end, _USERS_AT_ONCE):
-            rows = order[block : min(block + _USERS_AT_ONCE, end)]
+        for block in range(start, end, _VISITS_AT_ONCE):
+            rows = order[block : min(block + _VISITS_AT_ONCE, end)]
             fixed = items.log_popularity[pool] + world.elsewhere_sharpness * world.quality * items.quality[pool]
             cosines = people.taste_Ud[arrived.users[rows]] @ items.taste_Id[pool].T
             chosen[rows] = pool[_drawn(fixed + world.elsewhere_sharpness * world.taste * cosines, uniform[rows])]
@@ -107,8 +107,8 @@ def _categories(
     fixed = np.log(np.sqrt(mass) + 1e-12)
     fixed[sizes == 0] = -np.inf
     chosen = np.empty(len(users), np.int64)
-    for start in range(0, len(users), _USERS_AT_ONCE):
-        rows = slice(start, start + _USERS_AT_ONCE)
+    for start in range(0, len(users), _VISITS_AT_ONCE):
+        rows = slice(start, start + _VISITS_AT_ONCE)
         logits = fixed + world.elsewhere_sharpness * world.taste * (people.taste_Ud[users[rows]] @ items.category_Cd.T)
         logits[items.category_planted[None, :] != planted[rows, None]] = -np.inf
         nowhere = ~np.isfinite(logits).any(axis=1)  # a planted category may be empty in a tiny world

@@ -23,9 +23,9 @@ _PILOT_REQUESTS = 2_000
 class Served:
     """A chunk of requests and what the funnel made of them.
 
-    `candidates` (n, W) are all retrieved items, ascending, with `clicks` (n, W) their true click logits before
-    the intercept, and `order_scores` the pre-ranker's; `pre_ranked` and `ranked` (n, keep) and `shown`
-    (n, exposed) are orders of items, with the scores and true logits beside them.
+    `lists` has each channel's items. `candidates` (n, W) are all of them once, ascending, with their true click
+    logits before the intercept and the pre-ranker's scores beside them. `pre_ranked` and `ranked` (n, keep) are
+    best first, with that stage's scores; `shown` (n, exposed) is in order of position, with the true click logits.
     """
 
     users: np.ndarray
