@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from markupsafe import Markup, escape
 
-_WIDTH, _HEIGHT = 480, 290
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 132, 12, 40
+_WIDTH, _HEIGHT = 492, 290
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 146, 12, 40
 _LABEL_HEIGHT = 15
 _COLOURS, _DASHES = 6, 4
 

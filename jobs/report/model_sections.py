@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 from jobs.report import numbers, scores
 from jobs.report.charts import Line, Point, line_chart
-from jobs.report.models import Trained
+from jobs.report.models import Trained, history
 from jobs.report.scores import Scores
 
 TITLES = {
@@ -42,7 +42,6 @@ _FURTHER = {
     },
 }
 _SEGMENTED = {"increc": ("inc_filtered",), "hccp": ("ish", "ash")}
-_MOST_TABLE_CUTS = 4
 
 
 def model_section(model: str, scored: Scores | None, trained: Sequence[Trained], day: date) -> dict:
@@ -65,7 +64,7 @@ def verdict(scored: Scores) -> dict | None:
     cuts = scored.cuts(metric)
     if not cuts:
         return None
-    k = middle(cuts)
+    k = scores.middle(cuts)
     known = {name: scored.get(name, metric, k) for name in scored.variants}
     known = {name: each for name, each in known.items() if each and each.value is not None}
 
@@ -84,20 +83,26 @@ def verdict(scored: Scores) -> dict | None:
 
 
 def evaluation(scored: Scores) -> dict:
-    """Curves over K, their tables, the further metrics and the segments."""
-    curves = [
+    """Curves over K two by two, each pair with its table, the further metrics and the segments."""
+    captions = _CURVES[scored.model]
+    there = [metric for metric in captions if scored.cuts(metric)]
+    pairs = [
         {
-            "label": scores.label(metric),
-            "caption": caption,
-            "chart": curve(scored, metric),
-            "table": by_cut(scored, metric),
-            "support": support(scored, metric),
+            "curves": [
+                {
+                    "label": scores.label(metric),
+                    "caption": captions[metric],
+                    "chart": curve(scored, metric),
+                    "support": support(scored, metric),
+                }
+                for metric in pair
+            ],
+            "table": by_cut(scored, pair),
         }
-        for metric, caption in _CURVES[scored.model].items()
-        if scored.cuts(metric)
+        for pair in (there[n : n + 2] for n in range(0, len(there), 2))
     ]
     return {
-        "curves": curves,
+        "pairs": pairs,
         "further": further(scored),
         "meanings": [
             (scores.label(metric), text)
@@ -126,14 +131,13 @@ def curve(scored: Scores, metric: str) -> str | None:
     return line_chart(lines, f"{scores.label(metric)} over K, by variant", "K (logarithmic)", log_x=True)
 
 
-def by_cut(scored: Scores, metric: str) -> dict:
-    cuts = scored.cuts(metric)
-    cuts = cuts if len(cuts) <= _MOST_TABLE_CUTS else scores.few(cuts)
-    return _table(scored, [(metric, "all", k, scores.label(metric, k)) for k in cuts])
+def by_cut(scored: Scores, metrics: Sequence[str]) -> dict:
+    cuts = [(metric, k) for metric in metrics for k in scores.few(scored.cuts(metric))]
+    return _table(scored, [(metric, "all", k, scores.label(metric, k)) for metric, k in cuts])
 
 
 def by_segment(scored: Scores, metric: str) -> dict:
-    k = middle(scored.cuts(metric))
+    k = scores.middle(scored.cuts(metric))
     segments = ["all", *scored.segments(metric)]
     columns = [(metric, segment, k, segment.replace("_", " ")) for segment in segments]
     table = _table(scored, columns)
@@ -150,47 +154,41 @@ def further(scored: Scores) -> dict:
     columns = []
     for metric in _FURTHER[scored.model]:
         if scored.cuts(metric):
-            k = middle(scored.cuts(metric))
+            k = scores.middle(scored.cuts(metric))
             columns.append((metric, "all", k, scores.label(metric, k)))
     return _table(scored, columns) if columns else {}
 
 
 def training(mine: Sequence[Trained]) -> dict:
-    """The loss of the newest date's models, each epoch, and what went into them."""
+    """The loss terms of the newest date's models, and what went into them."""
     newest = max(each.day for each in mine)
     models = [each for each in mine if each.day == newest]
-    rows = [
-        {
-            "variant": each.variant,
-            "seed": each.seed,
-            "epochs": len(next(iter(each.losses.values()), [])),
-            "first": next(iter(each.losses.values()), [None])[0],
-            "last": next(iter(each.losses.values()), [None])[-1],
-            "exported": ", ".join(each.exported),
-        }
-        for each in models
-    ]
-    return {"day": newest, "rows": rows, "chart": loss_chart(models)}
-
-
-def loss_chart(models: Sequence[Trained]) -> str | None:
-    variants = sorted({each.variant for each in models})
-    lines = []
+    rows = []
     for each in models:
-        values = next(iter(each.losses.values()), [])
-        points = tuple(
-            Point(n, value, note=f"{each.name}, epoch {n}: {value:.4f}") for n, value in enumerate(values, 1)
-        )
-        if points:
-            lines.append(Line(each.name, points, variants.index(each.variant)))
-    if not lines:
-        return None
-    return line_chart(lines, "Training loss after each epoch", "epoch", share=False, from_zero=False)
+        terms = history(each, mine)
+        epochs = max(map(len, terms.values()), default=0)
+        for number, (term, values) in enumerate(terms.items()):
+            about = {"variant": each.variant, "seed": each.seed, "epochs": epochs} if number == 0 else None
+            rows.append({"about": about, "term": term, "first": values[0], "last": values[-1]})
+    return {"day": newest, "rows": rows, "seed": min(each.seed for each in models), "chart": loss_chart(models, mine)}
 
 
-def middle(cuts: list[int]) -> int:
-    """The cut-off to show where there is room for one."""
-    return cuts[len(cuts) // 2]
+def loss_chart(models: Sequence[Trained], mine: Sequence[Trained]) -> str | None:
+    """Each loss term as a share of what it was after the first epoch, of each variant's lowest seed."""
+    lines, seen = [], set()
+    for each in sorted(models, key=lambda each: (each.variant, each.seed)):
+        if each.variant in seen:
+            continue
+        seen.add(each.variant)
+        for term, values in history(each, mine).items():
+            if len(values) > 1 and values[0] > 0:
+                name = f"{each.variant} {term}"
+                points = tuple(
+                    Point(n, value / values[0], note=f"{name}, epoch {n}: {value:.4f}")
+                    for n, value in enumerate(values, 1)
+                )
+                lines.append(Line(name, points, len(seen) - 1))
+    return line_chart(lines, "Loss terms after each epoch", "epoch", from_zero=False) if lines else None
 
 
 def support(scored: Scores, metric: str) -> str:
@@ -203,8 +201,8 @@ def support(scored: Scores, metric: str) -> str:
 
 def _numbered(scored: Scores) -> list[tuple[str, int, bool]]:
     """Variants with the number of their colour or dashes, the same in every picture of the model."""
-    trained = [name for name in scored.variants if not scores.untrained(name)]
-    plain = [name for name in scored.variants if scores.untrained(name)]
+    trained = sorted(name for name in scored.variants if not scores.untrained(name))
+    plain = sorted(name for name in scored.variants if scores.untrained(name))
     return [(name, n, False) for n, name in enumerate(trained)] + [(name, n, True) for n, name in enumerate(plain)]
 
 

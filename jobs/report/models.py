@@ -1,6 +1,7 @@
 """The trained models below a root: their manifests, losses and what was exported of them."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -9,7 +10,7 @@ from pyarrow import fs
 from schemas.storage import Root
 
 MODELS = ("increc", "hccp")
-_EXPORTS = ("saved_model", "item_vectors", "index.faiss")
+_EXPORTS = ("saved_model", "item_vectors", "index.faiss", "index_ids")
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,25 @@ class Trained:
         return f"{self.variant}-seed{self.seed}"
 
     @property
-    def losses(self) -> dict[str, list[float]]:
-        """The loss, and each of its terms, after each epoch; empty where the manifest has none."""
-        found = self.manifest.get("losses") or {}
-        if isinstance(found, dict):
-            return {name: list(values) for name, values in found.items()}
-        if isinstance(found[0], dict):
-            return {name: [epoch[name] for epoch in found] for name in found[0] if _number(found[0][name])}
-        return {"loss": list(found)}
+    def place(self) -> str:
+        """Relative to the root."""
+        return f"models/{self.model}/date={self.day}/{self.name}"
+
+    @property
+    def epochs(self) -> list[dict[str, float]]:
+        """The mean of each loss term in each epoch of this date's training."""
+        return self.manifest.get("epochs") or []
+
+
+def history(last: Trained, trained: Sequence[Trained]) -> dict[str, list[float]]:
+    """Each loss term over all epochs that led to a model, those of the models it continued from included."""
+    places, chain = {each.place: each for each in trained}, [last]
+    while (before := places.get(chain[0].manifest.get("continued_from"))) is not None:
+        chain.insert(0, before)
+    epochs = [epoch for each in chain for epoch in each.epochs]
+    return {
+        term: [epoch[term] for epoch in epochs if term in epoch] for term in (last.epochs[0] if last.epochs else {})
+    }
 
 
 def trained(root: str, last: date | None = None) -> list[Trained]:
@@ -55,7 +67,9 @@ def trained(root: str, last: date | None = None) -> list[Trained]:
                 at = f"models/{model}/{day_folder}/{name}"
                 if variant and seed.isdigit() and place.exists(f"{at}/manifest.json"):
                     manifest = json.loads(place.read_text(f"{at}/manifest.json"))
-                    exported = tuple(part for part in _EXPORTS if place.exists(f"{at}/{part}"))
+                    exported = tuple(
+                        part for part in _EXPORTS if manifest.get("exported") and place.exists(f"{at}/{part}")
+                    )
                     found.append(Trained(model, day, variant, int(seed), manifest, exported))
     return found
 
@@ -72,7 +86,3 @@ def _folders(place: Root, relative: str) -> list[str]:
     selector = fs.FileSelector(place.at(relative), allow_not_found=True)
     found = place.filesystem.get_file_info(selector)
     return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -4,6 +4,7 @@ A section is a dict for the template. A part that cannot be shown is a Missing, 
 which job makes it; no part fails because another is not there.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from importlib import resources
@@ -15,6 +16,7 @@ from jobs.report.holdings import Holding
 from jobs.report.model_sections import model_section
 from schemas.labels import HOMEPAGE
 from schemas.logs import LOGS
+from schemas.storage import Root as Place
 
 _DATES = 7
 
@@ -25,6 +27,15 @@ class Missing:
 
     what: str
     job: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a funnel; `whole` is what its share is of, the step before if None."""
+
+    name: str
+    value: float | None
+    whole: float | None = None
 
 
 @dataclass(frozen=True)
@@ -95,19 +106,23 @@ def source(below: Below) -> dict:
     """What the logs are: a producer's, real events under simulated stages, or a simulated world."""
     settings = below.settings("landing/requests")
     named = settings.get("source")
-    if settings.get("simulated") and named:
+    # The world lands its truth beside its logs; a replay, whose truth is the real log, does not.
+    world = not named and Place.of(below.root).exists("landing/_truth")
+    simulated = world or bool(settings.get("simulated"))
+    if simulated and named:
+        title = f"Simulated stages on real events ({named})."
         text = (
-            f"Simulated stages on real events ({named}): requests, retrievals, stages and impressions are simulated; "
-            "conversions are the real log and the only truth here."
+            "Requests, retrievals, stages and impressions are simulated; "
+            "conversions are the real log, and the only truth here."
         )
-    elif settings.get("simulated"):
-        text = "A simulated world: every log, conversions too, is simulated."
+    elif simulated:
+        title, text = "A simulated world.", "Every log, conversions too, is simulated."
     elif settings:
-        text = "Logs as their producer landed them; no manifest calls them simulated."
+        title, text = "Producers' logs.", "No manifest calls them simulated."
     else:
-        text = "No manifest in landing/requests says where these logs are from."
+        title, text = "Origin not stated.", "No manifest in landing/requests says where these logs are from."
     plain = {name: value for name, value in sorted(settings.items()) if isinstance(value, str | int | float)}
-    return {"text": text, "simulated": bool(settings.get("simulated")), "settings": plain}
+    return {"title": title, "text": text, "simulated": simulated, "settings": plain}
 
 
 def log_section(below: Below) -> list[dict] | Missing:
@@ -151,34 +166,37 @@ def funnels(below: Below) -> dict:
     groups = {row["group"]: row for row in below.count("labels/target_groups", breakdowns.GROUPS)}
     labelled = below.count("labels/target_groups", breakdowns.LABELLED_REQUESTS)
     retrieved = below.count("logs/retrievals", breakdowns.RETRIEVED_ITEMS)
+    any_label = labelled[0]["requests"] if labelled else None
     requests = [
-        ("all requests", sum(asked.values()) if asked else None),
-        (f"of scenario {scenario}", asked.get(scenario)),
-        ("with retrievals", retrieved[0]["requests"] if retrieved else None),
-        ("with any label", labelled[0]["requests"] if labelled else None),
-        ("with an RTG or ITG item (increc_samples)", below.rows("samples/increc_samples")),
-        ("with stages and impressions (hccp_samples)", below.rows("samples/hccp_samples")),
+        Step("all requests", sum(asked.values()) if asked else None),
+        Step(f"of scenario {scenario}", asked.get(scenario)),
+        Step("with retrievals", retrieved[0]["requests"] if retrieved else None),
+        Step("with any label", any_label),
+        Step("with an RTG or ITG item (increc_samples)", below.rows("samples/increc_samples"), any_label),
+        Step("with stages and impressions (hccp_samples)", below.rows("samples/hccp_samples"), any_label),
     ]
     with_retrievals = retrieved[0]["requests"] if retrieved else 0
     items = []
     if with_retrievals:
-        items.append(("retrieved, all channels", retrieved[0]["items"] / with_retrievals))
+        items.append(Step("retrieved, all channels", retrieved[0]["items"] / with_retrievals))
         items += [
-            (f"after {row['stage']}", row["mean"]) for row in below.count("logs/stages", breakdowns.STAGE_LENGTHS)
+            Step(f"after {row['stage']}", row["mean"]) for row in below.count("logs/stages", breakdowns.STAGE_LENGTHS)
         ]
         acted = [groups[name]["items"] for name in ("RTG", "ITG") if name in groups]
         if "ETG" in groups:
-            items.append(("exposed (ETG)", groups["ETG"]["items"] / with_retrievals))
+            items.append(Step("exposed (ETG)", groups["ETG"]["items"] / with_retrievals))
         if acted:
-            items.append(("acted on (RTG or ITG)", sum(acted) / with_retrievals))
-    return {"requests": _bars(requests, numbers.count), "mean": _bars(items, lambda value: f"{value:,.2f}")}
+            items.append(Step("acted on (RTG or ITG)", sum(acted) / with_retrievals))
+    return {"requests": _bars(requests, numbers.count), "mean": _bars(items, numbers.decimal)}
 
 
 def quality_section(below: Below) -> dict | Missing:
     rows = below.count("reports/quality", breakdowns.FAILED_FIRST)
     if not rows:
         return below.missing("reports/quality", "ingest_logs")
-    return {"rows": rows, "failed": [row for row in rows if not row["passed"]], "checks": len(rows)}
+    failed = [row for row in rows if not row["passed"]]
+    checked = [row for row in rows if row["threshold"] is not None or not row["passed"]]
+    return {"rows": rows, "failed": failed, "checks": len(checked)}
 
 
 def group_section(below: Below) -> dict | Missing:
@@ -237,15 +255,22 @@ def level_section(below: Below) -> dict | Missing:
     return {"rows": rows, "requests": below.rows(path), "items": sum(row["items"] for row in rows)}
 
 
-def _bars(steps: list[tuple[str, float | None]], written) -> list[dict]:
+def _bars(steps: list[Step], written: Callable[[float], str]) -> list[dict]:
     """Steps of a funnel with their width as a share of the widest; a step that is not known is left out."""
-    known = [(name, value) for name, value in steps if value is not None]
-    widest = max((value for _, value in known), default=0) or 1
+    known = [step for step in steps if step.value is not None]
+    widest = max((step.value for step in known), default=0) or 1
     bars, before = [], None
-    for name, value in known:
-        kept = value / before if before else None
-        bars.append({"name": name, "text": written(value), "width": 100 * value / widest, "kept": kept})
-        before = value
+    for step in known:
+        whole = step.whole or before
+        bars.append(
+            {
+                "name": step.name,
+                "text": written(step.value),
+                "width": 100 * step.value / widest,
+                "kept": step.value / whole if whole else None,
+            }
+        )
+        before = step.value
     return bars
 
 

@@ -61,8 +61,15 @@ class Scores:
 
     @property
     def variants(self) -> list[str]:
-        """Trained variants first, each kind in the order of its names."""
-        return sorted({key[0] for key in self.measures}, key=lambda name: (untrained(name), name != "random", name))
+        """Trained variants first, each kind from the best to the worst in the model's first headline metric."""
+        metric = HEADLINES.get(self.model, ("",))[0]
+        k = middle(self.cuts(metric))
+
+        def place(name: str) -> tuple:
+            measure = self.get(name, metric, k)
+            return untrained(name), -(measure.value or 0.0) if measure else 1.0, name
+
+        return sorted({key[0] for key in self.measures}, key=place)
 
     def cuts(self, metric: str) -> list[int]:
         return sorted({key[3] for key in self.measures if key[1] == metric})
@@ -104,6 +111,11 @@ def written(metric: str, measure: Measure | None) -> str:
     if measure.spread is not None:
         text += f" ±{scale * measure.spread:.{digits}f}"
     return f"{text} %" if share else text
+
+
+def middle(cuts: list[int]) -> int:
+    """The cut-off to show where there is room for one; 0 of none."""
+    return cuts[len(cuts) // 2] if cuts else 0
 
 
 def few(cuts: list[int], most: int = 3) -> list[int]:
