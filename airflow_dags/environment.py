@@ -35,12 +35,13 @@ def enter(extras, command):
 
     Exits with one line that says what to install if Java, Python or a package is missing.
     """
-    java = check_java()
+    check_java()
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     if not is_ready(extras):
         python = install(extras)
+        if sys.executable == python:
+            sys.exit(f"{VENV} is not usable though it was just set up: remove it and run the command again")
         os.execv(python, [python, *command])
-    os.environ.setdefault("JAVA_HOME", str(Path(java).resolve().parent.parent))
     resolve_delta()
 
 
@@ -106,12 +107,13 @@ def is_ready(extras):
     from importlib import metadata
 
     try:
-        origin = metadata.distribution("headrace").read_text("direct_url.json") or "{}"
+        # Beside the installed one there may be the checkout's own egg-info, which says nothing of its origin.
+        origins = [each.read_text("direct_url.json") or "{}" for each in metadata.distributions(name="headrace")]
         pins = requirements(extras).items()
         satisfied = all(metadata.version(name).split("+")[0] == version for name, version in pins)
     except metadata.PackageNotFoundError:
         return False
-    return satisfied and json.loads(origin).get("url") == PROJECT.as_uri()
+    return satisfied and any(json.loads(origin).get("url") == PROJECT.as_uri() for origin in origins)
 
 
 def install(extras):
@@ -128,6 +130,7 @@ def install(extras):
             sys.exit(f"{VENV} could not be made: install Python's venv (Debian, Ubuntu: apt-get install python3-venv)")
     log = VENV / "install.log"
     command = [python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
+    command.append("--no-compile")  # a third of the time; what is imported is compiled then
     status = follow("installing packages", [*command, "-e", f"{PROJECT}[{','.join(extras)}]"], log)
     if status:
         sys.exit(f"pip could not install the packages: {last_error(log)} (all of it: {log}); run the command again")
@@ -159,28 +162,31 @@ def resolve_delta():
     status = follow("fetching the Delta jar (87 MB, once)", command, log)
     if status or not delta_jars():
         sys.exit(
-            f"Spark could not fetch {DELTA_PACKAGE}: {last_error(log)} (all of it: {log}). If it says 'download failed', "
-            "a half-filled local Maven repository is in the way: move ~/.m2/repository/io/delta aside and run again"
+            f"Spark could not fetch {DELTA_PACKAGE}: {last_error(log)} (all of it: {log}). If it says 'download "
+            "failed', a half-filled local Maven repository is in the way: move ~/.m2/repository aside and run again"
         )
 
 
-def follow(title, command, log, **options):
-    """Run a command with its output in a log file and a progress line on standard error; returns its exit status."""
+def follow(title, command, log, telling=""):
+    """Run a command with its output in a log file and a progress line on standard error; returns its exit status.
+
+    The progress line ends in the last line of output that starts with `telling`.
+    """
     live, started, said = sys.stderr.isatty(), time.monotonic(), 0.0
     if not live:
         say(title)
     with open(str(log), "w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=str(PROJECT), **options)
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=str(PROJECT))
         try:
             while process.poll() is None:
                 time.sleep(0.2)
                 seconds = time.monotonic() - started
                 if live:
-                    sys.stderr.write(f"\r\033[K{title}, {seconds:.0f} s  {_last_line(log)[:60]}"[:120])
+                    sys.stderr.write(f"\r\033[K{title}, {seconds:.0f} s  {_last_line(log, telling)[:60]}"[:120])
                     sys.stderr.flush()
                 elif seconds - said >= 30:
                     said = seconds
-                    say(f"{title}, {seconds:.0f} s  {_last_line(log)[:60]}")
+                    say(f"{title}, {seconds:.0f} s  {_last_line(log, telling)[:60]}")
         except BaseException:
             process.terminate()
             process.wait()
@@ -204,11 +210,11 @@ def say(message):
     sys.stderr.flush()
 
 
-def _last_line(log):
+def _last_line(log, telling):
     with open(str(log), "rb") as output:
-        output.seek(max(0, os.path.getsize(str(log)) - 2000))
+        output.seek(max(0, os.path.getsize(str(log)) - 8000))
         lines = output.read().decode(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return next((line.strip() for line in reversed(lines) if line.strip() and line.startswith(telling)), "")
 
 
 def _stamped(extras):
