@@ -2,26 +2,12 @@
 
 A chunk is flat: one entry a candidate, `requests` says whose it is (0, 1, ..., in any order), the other arrays
 are parallel to it. Nothing depends on the order of the entries, and equal scores are settled by a keyed hash of
-the item, so that neither a constant score nor the order of a log favours anybody.
+request and item, so that neither a constant score nor the order of a log favours anybody.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """Candidates put in a scorer's order.
-
-    `ranks`: int64 [N], parallel to what was ranked, 1 for the best of its request.
-    """
-
-    requests: np.ndarray
-    item_ids: np.ndarray
-    ranks: np.ndarray
 
 
 def keyed_hash(seed: int, *keys: np.ndarray) -> np.ndarray:
@@ -36,18 +22,18 @@ def keyed_hash(seed: int, *keys: np.ndarray) -> np.ndarray:
     return state
 
 
-def rank(requests: np.ndarray, item_ids: np.ndarray, scores: np.ndarray, seed: int = 0) -> Ranking:
-    """Order each request's candidates by score, the highest first; ties by a keyed hash of the item.
+def rank(requests: np.ndarray, item_ids: np.ndarray, scores: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Each candidate's rank in its request, int64 [N]: 1 for the highest score, ties by a keyed hash of both.
 
     Raises:
         ValueError: a score is not a number.
     """
     if np.isnan(scores).any():
         raise ValueError(f"{int(np.isnan(scores).sum())} of {len(scores)} scores are not a number; each has to be one")
-    order = np.lexsort((keyed_hash(seed, item_ids), -scores, requests))
+    order = np.lexsort((keyed_hash(seed, requests, item_ids), -scores, requests))
     ranks = np.empty(len(order), np.int64)
     ranks[order] = _places(requests[order])
-    return Ranking(requests, item_ids, ranks)
+    return ranks
 
 
 def hits(ranks: np.ndarray, k: int) -> np.ndarray:

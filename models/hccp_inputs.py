@@ -1,0 +1,102 @@
+"""From a batch of hccp_samples to the arrays that the pre-ranker learns from.
+
+Shapes: B requests, L history, C candidates of a request (padded), E easy negatives, F counts of an item.
+"""
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+
+from models.catalogue import Catalogue, bucket, by_row
+from models.hccp_presets import HccpSettings
+from models.inputs import PADDING, Batch, Ragged
+from schemas.labels import Level
+
+COLUMNS = (
+    "request_time", "history_item_ids", "history_actions", "item_ids", "levels", "teacher_ranks", "in_scenario_actions",
+)  # fmt: skip
+COUNTS = ("impressions", "clicks", "purchases", "conversions")
+LEVEL_CODES = {level: code for code, level in enumerate(Level, start=1)}  # as inputs.decode gives them
+_MICROSECONDS_A_DAY = 86_400_000_000
+
+SIGNATURE = {
+    "history_rows": tf.TensorSpec((None, None), tf.int32),
+    "history_actions": tf.TensorSpec((None, None), tf.int32),
+    "rows": tf.TensorSpec((None, None), tf.int32),  # [B, C + E]: candidates, then easy negatives
+    "counts": tf.TensorSpec((None, None, len(COUNTS)), tf.float32),
+    "levels": tf.TensorSpec((None, None), tf.int32),  # [B, C], 0 for padding
+    "ranks": tf.TensorSpec((None, None), tf.int32),
+    "actions": tf.TensorSpec((None, None), tf.int32),  # in the scenario, 0 for none
+    "easy": tf.TensorSpec((None, None), tf.bool),  # [B, E], False where the item is one of the request's own
+}
+
+
+def counts_by_row(catalogue: Catalogue, stats: pa.Table) -> np.ndarray:
+    """log(1 + count) / 8 of COUNTS by catalogue row, float32 [rows, F]; 0 for an item without any."""
+    ids = stats["item_id"].to_numpy()
+    columns = [by_row(catalogue, ids, stats[name].to_numpy(), 0.0) for name in COUNTS]
+    return np.log1p(np.stack(columns, axis=1)).astype(np.float32) / 8
+
+
+def user_inputs(batch: Batch, catalogue: Catalogue, settings: HccpSettings) -> dict[str, np.ndarray]:
+    """history_rows and history_actions, int32 [B, L], newest first."""
+    history, actions = batch["history_item_ids"], batch["history_actions"]
+    return {
+        "history_rows": _padded(history.map(catalogue.lookup(history.values)), settings.history_length, True),
+        "history_actions": _padded(actions, settings.history_length, True),
+    }
+
+
+def assemble(
+    batch: Batch,
+    catalogue: Catalogue,
+    counts: dict[int, np.ndarray],
+    settings: HccpSettings,
+    random: np.random.Generator,
+) -> dict[str, np.ndarray]:
+    """A batch as SIGNATURE has it.
+
+    Args:
+        batch: COLUMNS of hccp_samples.
+        counts: `counts_by_row` of each date, by the days since 1970: a request sees those of its own date.
+    """
+    items, levels = batch["item_ids"], batch["levels"]
+    rows = items.map(_some_unknown(items.values, catalogue, settings, random))
+    width = max(int(items.lengths.max(initial=0)), 1)
+    easy_BE = _easy(rows, catalogue, settings, random)
+    own_BC = _padded(rows, width)
+    rows_BN = np.concatenate([own_BC, easy_BE], axis=1)
+    learned = [LEVEL_CODES[level] for level in settings.levels]
+    day_B = batch["request_time"] // _MICROSECONDS_A_DAY
+    counts_BNF = np.zeros((*rows_BN.shape, len(COUNTS)), np.float32)
+    for day in np.unique(day_B):
+        counts_BNF[day_B == day] = counts[int(day)][rows_BN[day_B == day]]
+    return user_inputs(batch, catalogue, settings) | {
+        "rows": rows_BN,
+        "counts": counts_BNF,
+        "levels": _padded(levels.map(np.where(np.isin(levels.values, learned), levels.values, 0)), width),
+        "ranks": _padded(batch["teacher_ranks"], width),
+        "actions": _padded(batch["in_scenario_actions"], width),
+        "easy": ~(easy_BE[:, :, None] == own_BC[:, None, :]).any(axis=2) & (easy_BE != PADDING),
+    }
+
+
+def _some_unknown(item_ids: np.ndarray, catalogue: Catalogue, settings: HccpSettings, random) -> np.ndarray:
+    """Rows of the items; a random share of them those that an unknown item would get."""
+    hidden = random.random(len(item_ids)) < settings.unknown_share
+    return np.where(hidden, 1 + bucket(item_ids, catalogue.unknown_buckets), catalogue.lookup(item_ids))
+
+
+def _easy(rows: Ragged, catalogue: Catalogue, settings: HccpSettings, random) -> np.ndarray:
+    """Rows of easy negatives, [B, E]: items of the batch's lists, then uniform ones of the whole catalogue.
+
+    A draw from the request's own list is left to the mask: it is no negative.
+    """
+    requests, listed = len(rows), rows.values if len(rows.values) else np.array([PADDING])
+    in_batch = listed[random.integers(0, len(listed), (requests, settings.in_batch_easy))]
+    everywhere = random.integers(catalogue.first_row, catalogue.rows, (requests, settings.catalogue_easy))
+    return np.concatenate([in_batch, everywhere], axis=1).astype(np.int32)
+
+
+def _padded(lists: Ragged, width: int, newest_first: bool = False) -> np.ndarray:
+    return lists.padded(width, newest_first).astype(np.int32)
