@@ -36,6 +36,7 @@ def arg_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
     store = Store(session("build_hccp_samples"), arguments.root)
+    store.require(day, requests, retrievals, stages, impressions, conversions, target_groups)
     groups = store.read(target_groups, day)
     labelling = store.labelled(target_groups, day)
     hours, scenario = labelling["window_hours"], labelling["scenario"]

@@ -30,6 +30,7 @@ def arg_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
     store = Store(session("build_increc_samples"), arguments.root)
+    store.require(day, requests, target_groups)
     groups, asked = store.read(target_groups, day), store.read(requests, day)
     labelling = store.labelled(target_groups, day)
     rows = samples(groups, asked, store.read(user_histories, day))

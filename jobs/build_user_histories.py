@@ -28,6 +28,7 @@ def arg_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
     store = Store(session("build_user_histories"), arguments.root)
+    store.require(day, requests, conversions)
     asked = store.read(requests, day)
     events = store.read(conversions, day - timedelta(days=DAYS), day)
     rows = histories(asked, events, day)

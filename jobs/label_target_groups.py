@@ -3,14 +3,15 @@
 ETG: the item was exposed. RTG: it was acted on and some channel had retrieved it. ITG: it was acted on and no
 channel had. A conversion belongs to the request it names, otherwise to the user's latest target request (or to
 every one) whose window it falls in; windows cross midnight. A request without any retrieval cannot be labelled
-and is counted as `unlabelable`; a conversion inside no window is counted as `unattributed`.
+and is counted as `unlabelable`; a conversion inside no window is counted as `unattributed`. The labels are `mature`
+if the conversions log reaches to the end of the last window.
 
 Reads:  logs/requests, logs/retrievals, logs/impressions, logs/conversions
 Writes: labels/target_groups, the whole date anew
 """
 
 import argparse
-from datetime import date
+from datetime import date, timedelta
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -35,7 +36,9 @@ def arg_parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace, day: date) -> dict:
     store = Store(session("label_target_groups"), arguments.root)
     hours, scenario = arguments.window_hours, arguments.scenario
+    store.require(day, requests, retrievals, impressions, conversions)
     first, last = dates_around(day, hours)
+    mature = all(store.has_date(conversions, day + timedelta(days=n)) for n in range((last - day).days + 1))
     around = store.read(requests, first, last).where(F.col("scenario") == scenario)
     events = store.read(conversions, day, last).where(F.col("event_time") < _end(day, hours))
     attributed = attribute(events, around, hours, arguments.attribution).persist()
@@ -48,12 +51,13 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
         acted_items(attributed.join(targets.select("request_id"), on="request_id", how="left_semi")),
         lists,
     )
-    settings = {"window_hours": hours, "attribution": arguments.attribution, "scenario": scenario}
+    settings = {"window_hours": hours, "attribution": arguments.attribution, "scenario": scenario, "mature": mature}
     written = store.replace(target_groups, day, rows.select(*target_groups.names), settings)
     counts = {
         "rows_written": written,
         "unlabelable": _unlabelable(targets, lists),
         "unattributed": attributed.where("request_id IS NULL").count(),
+        "mature": mature,
     }
     attributed.unpersist()
     return counts

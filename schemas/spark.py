@@ -95,6 +95,27 @@ class Store:
         check(table, frame.drop("date"))
         return frame
 
+    def require(self, day: date, *tables: Table) -> None:
+        """Make sure that each of these Delta tables has the date, were it without rows.
+
+        Raises:
+            MissingDataError: names every table that lacks it, and the dates that there are.
+        """
+        faults = []
+        for table in tables:
+            if not self.has_date(table, day):
+                first, last = self._delta(table).agg(F.min("date"), F.max("date")).first()
+                there = f"dates there: {first} to {last}" if first else "it has no rows at all"
+                faults.append(f"{table.path} has no date {day} below {self.root.path} ({there})")
+        if faults:
+            raise MissingDataError("; ".join(faults))
+
+    def has_date(self, table: Table, day: date) -> bool:
+        """Whether a Delta table has the date: some commit replaced it, or it has rows."""
+        frame = self._delta(table)
+        replaced = next(delta_log.replacements(self.root, table, day.isoformat()), None)
+        return replaced is not None or not frame.where(F.col("date") == F.lit(day)).isEmpty()
+
     def has(self, table: Table) -> bool:
         """Whether a Delta table exists."""
         return self.root.exists(f"{table.path}/_delta_log")

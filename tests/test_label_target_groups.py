@@ -9,7 +9,9 @@ import worked_example as example
 from landed import by_date, flags, put, put_dates, rows_of
 
 from jobs import label_target_groups as job
+from schemas.table import MissingDataError
 
+DAY_2 = example.DAY + timedelta(days=1)
 STRENGTH = {"click": 1, "favorite": 2, "cart": 3, "purchase": 4}
 
 
@@ -30,7 +32,7 @@ def test_worked_example(spark, worked):
     rows = rows_of(spark, worked, "target_groups", example.DAY)
     assert set(rows) == example.EXPECTED
     assert len(rows) == len(example.EXPECTED)
-    assert counts == {"rows_written": 11, "unlabelable": 1, "unattributed": 1}
+    assert counts == {"rows_written": 11, "unlabelable": 1, "unattributed": 1, "mature": True}
 
 
 def test_labelling_again_changes_nothing(spark, worked):
@@ -48,6 +50,17 @@ def test_every_request_gets_an_unnamed_conversion(spark, worked):
         ("r1", 3, "ETG"), ("r1", 3, "RTG"), ("r1", 9, "ITG"), ("r1", 2, "RTG"), ("r1", 4, "RTG"),
         ("r2", 4, "ETG"), ("r2", 4, "RTG"), ("r2", 8, "ETG"), ("r2", 8, "RTG"), ("r3", 5, "ITG"),
     }  # fmt: skip
+
+
+def test_a_date_without_logs_is_one_clear_error(spark, worked):
+    """Day 2 has conversions, but nobody ingested the others."""
+    with pytest.raises(MissingDataError) as fault:
+        job.main(flags(job, worked, DAY_2), DAY_2)
+    said = str(fault.value)
+    assert "logs/requests has no date 2024-03-02" in said
+    assert "logs/retrievals has no date 2024-03-02" in said
+    assert "dates there: 2024-03-01 to 2024-03-01" in said
+    assert "logs/conversions" not in said
 
 
 # --- generated logs against plain loops
@@ -147,4 +160,5 @@ def test_generated_logs_against_plain_loops(spark, many, hours, attribution):
         found = rows_of(spark, root, "target_groups", day)
         assert set(found) == rows
         assert len(found) == len(rows)
-        assert counts == {"rows_written": len(rows), "unlabelable": unlabelable, "unattributed": unattributed}
+        counted = {"rows_written": len(rows), "unlabelable": unlabelable, "unattributed": unattributed}
+        assert counts == {**counted, "mature": True}
