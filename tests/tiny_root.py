@@ -144,8 +144,8 @@ def put_scores(root) -> None:
         for k in (100, 500, 1000)
     ]
     increc += [
-        ("increc", variant, 0, "inc_filtered", segment, 500, value, 700)
-        for variant, value in (("hot_items", 0.11), ("full", 0.22))
+        ("increc", variant, seed, "inc_filtered", segment, 500, value, 700)
+        for variant, seed, value in (("hot_items", 0, 0.11), ("full", 1, 0.22), ("full", 2, 0.22))
         for segment in ("top", "middle", "tail", "cold_start", "active")
     ]
     hccp = [
