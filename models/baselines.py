@@ -13,7 +13,7 @@ from models.inputs import Ragged
 from models.retrieval_metrics import Scorer, entries, locate
 
 _PAIRS_AT_ONCE = 2**22
-_SPREAD_AT_ONCE = 128  # requests; each spreads over up to (history x M) x M items
+_SPREAD_AT_ONCE = 64  # requests; each spreads over up to (history x M) x M items
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@ Shapes: N requests, T targets over all requests, C items of the catalogue, K cut
 bounded by the chunk of requests that is scored at once. Equal scores are ordered by the smaller item id.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +20,9 @@ COLD_START, ACTIVE, ALL = "cold_start", "active", "all"
 Scorer = Callable[[int, int], np.ndarray]  # (start, stop) -> float32 [stop - start, C]; higher is better
 
 _LAST = np.int64(2**63 - 1)  # behind every key: an item that is left out
-_SCORES_AT_ONCE = 2**23
-_REQUESTS_AT_ONCE = 1024
+_SCORES_AT_ONCE = 2**21
+_REQUESTS_AT_ONCE = 256  # larger parts spend more time on fresh memory than on arithmetic
+_THREADS = min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -90,23 +93,42 @@ def measure(
     cutoffs = tuple(k for k in cutoffs if k <= len(catalogue_C))
     column_T = locate(catalogue_C, targets.item_ids)
     measured = {name: Measured.nothing(cutoffs, column_T >= 0, requests, len(catalogue_C)) for name in scorers}
-    for start, stop in chunks(requests, len(catalogue_C)):
-        there_NC = _retrieved(retrieved, catalogue_C, start, stop)
-        first, last = np.searchsorted(targets.rows, (start, stop))
-        rows, columns = targets.rows[first:last] - start, column_T[first:last]
-        left_N = len(catalogue_C) - np.count_nonzero(there_NC, axis=1)
+
+    def measure_part(part: tuple[int, int]) -> None:
+        there_NC = _retrieved(retrieved, catalogue_C, *part)
+        first, last = np.searchsorted(targets.rows, part)
+        rows, columns = targets.rows[first:last] - part[0], column_T[first:last]
         for name, scores in scorers.items():
-            into = measured[name]
-            keys_NC = order_keys(scores(start, stop))
-            cuts_NK = _cuts(keys_NC, cutoffs)
-            into.hits[first:last] = _within(keys_NC, cuts_NK, rows, columns)
-            for n, k in enumerate(cutoffs):
-                inside_NC = (keys_NC <= cuts_NK[:, n : n + 1]) & there_NC
-                into.overlap[start:stop, n] = np.count_nonzero(inside_NC, axis=1) / k
-            np.copyto(keys_NC, _LAST, where=there_NC)
-            into.filtered_hits[first:last] = _within(keys_NC, _cuts(keys_NC, cutoffs), rows, columns)
-            into.left[start:stop] = left_N
+            _look_up(
+                measured[name], order_keys(scores(*part)), there_NC, slice(*part), slice(first, last), rows, columns
+            )
+
+    with ThreadPoolExecutor(_THREADS) as pool:  # NumPy lets other threads run; each part writes rows of its own
+        list(pool.map(measure_part, chunks(requests, len(catalogue_C))))
     return measured
+
+
+def _look_up(
+    into: Measured,
+    keys_NC: np.ndarray,
+    there_NC: np.ndarray,
+    requests: slice,
+    targets: slice,
+    rows: np.ndarray,
+    columns: np.ndarray,
+) -> None:
+    """Fill in what some requests' order of the catalogue finds, first whole, then without what is there already.
+
+    Args:
+        rows, columns: where in keys_NC each of the targets is; column -1 for one that the catalogue lacks.
+    """
+    cuts_NK = _cuts(keys_NC, into.cutoffs)
+    into.hits[targets] = _within(keys_NC, cuts_NK, rows, columns)
+    for n, k in enumerate(into.cutoffs):
+        into.overlap[requests, n] = np.count_nonzero((keys_NC <= cuts_NK[:, n : n + 1]) & there_NC, axis=1) / k
+    np.copyto(keys_NC, _LAST, where=there_NC)
+    into.filtered_hits[targets] = _within(keys_NC, _cuts(keys_NC, into.cutoffs), rows, columns)
+    into.left[requests] = into.size - np.count_nonzero(there_NC, axis=1)
 
 
 def entries(lists: Ragged, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
