@@ -1,0 +1,261 @@
+"""The DAG parses without engines, keeps our policies, says what each job understands; a real Airflow runs it."""
+
+import importlib
+import json
+import os
+import shlex
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from airflow_dags import run_daily_batch
+from schemas import arrow
+from schemas.catalog import TABLES
+
+PROJECT = Path(__file__).resolve().parent.parent
+JOBS = (
+    "ingest_logs", "label_target_groups", "build_user_histories", "build_item_stats", "build_increc_samples",
+    "build_hccp_samples", "evaluate_increc", "evaluate_hccp", "train_increc", "train_hccp", "export_models",
+    "render_report",
+)  # fmt: skip
+CASES = {
+    "daily": {},
+    "backfill": {"first_date": "2017-11-28"},
+    "with_earlier_logs": {"first_date": "2017-11-28", "first_log_date": "2017-11-25", "days": 3},
+    "two_days_old": {"maturity_days": 2, "window_hours": 48},
+    "immature": {"window_hours": 48},
+    "backwards": {"first_date": "2017-12-02"},
+}
+
+# Airflow is imported in a process of its own: it has its own mind about logging, and this one may hold Spark.
+DESCRIBE = """
+import json, sys
+from datetime import datetime, UTC
+from airflow.dag_processing.dagbag import DagBag
+
+class Variables:
+    def get(self, name, default=None):
+        return default
+
+class Var:
+    value = Variables()
+
+bag = DagBag("airflow_dags")
+told = {"errors": bag.import_errors, "dags": list(bag.dags)}
+dag = bag.dags["daily_batch"]
+told["engines"] = sorted({"pyspark", "tensorflow", "pyarrow", "pandas", "numpy"} & set(sys.modules))
+told["catchup"], told["runs"], told["doc"] = dag.catchup, dag.max_active_runs, dag.doc_md
+told["tasks"] = {
+    task.task_id: {
+        "retries": task.retries, "delay": task.retry_delay.total_seconds(), "pool": task.pool,
+        "depends_on_past": task.depends_on_past, "upstream": sorted(task.upstream_task_ids),
+        "operator": type(task).__name__, "connection": getattr(task, "_conn_id", None),
+        "application": getattr(task, "application", None),
+    }
+    for task in dag.tasks
+}
+told["arguments"] = {}
+for case, given in json.loads(sys.argv[1]).items():
+    context = {"params": {**dag.params.dump(), "root": "/a root", **given}, "var": Var(),
+               "data_interval_start": datetime(2017, 12, 1, tzinfo=UTC)}
+    rendered = told["arguments"][case] = {}
+    for task in dag.tasks:
+        source = task.bash_command if hasattr(task, "bash_command") else task.application_args
+        try:
+            rendered[task.task_id] = task.render_template(source, context, dag.get_template_env())
+        except ValueError as fault:
+            rendered[task.task_id] = f"ValueError: {fault}"
+spark_task = dag.get_task("ingest_logs")
+told["packages"] = spark_task.render_template(spark_task.packages, context, dag.get_template_env())
+print(json.dumps(told))
+"""
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory):
+    """What Airflow makes of the DAG file, and each task's arguments for every case."""
+    home = tmp_path_factory.mktemp("airflow")
+    surroundings = {**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    done = subprocess.run(
+        [sys.executable, "-c", DESCRIBE, json.dumps(CASES)],
+        cwd=PROJECT,
+        env=surroundings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def arguments(described):
+    """(case, job) -> the arguments that the job gets, or the error's text."""
+
+    def of(case: str, job: str) -> list[str] | str:
+        rendered = described["arguments"][case][job]
+        if isinstance(rendered, list) or rendered.startswith("ValueError"):
+            return rendered
+        words = shlex.split(rendered)
+        assert words[:4] == ["exec", sys.executable, "-m", f"jobs.{job}"]
+        return words[4:]
+
+    return of
+
+
+def test_the_folder_holds_one_dag_that_parses_without_an_engine(described):
+    assert described["errors"] == {}
+    assert described["dags"] == ["daily_batch"]
+    assert described["engines"] == []
+
+
+def test_one_task_a_job(described):
+    assert sorted(described["tasks"]) == sorted(JOBS)
+    applications = {job: task["application"] for job, task in described["tasks"].items() if task["application"]}
+    assert applications == {job: str(PROJECT / "jobs" / f"{job}.py") for job in JOBS[:6]}
+    assert all((PROJECT / "jobs" / f"{job}.py").exists() for job in JOBS)
+
+
+def test_policies(described):
+    assert (described["catchup"], described["runs"]) == (False, 1)
+    for job, task in described["tasks"].items():
+        assert task["retries"] >= 1, job
+        assert task["delay"] > 0, job
+        assert not task["depends_on_past"], job
+        assert f"`{job}`" in described["doc"], f"the triage notes do not speak of {job}"
+        assert task["pool"] == ("gpu" if job.startswith("train_") else "default_pool"), job
+        assert task["operator"] == ("SparkSubmitOperator" if job in JOBS[:6] else "BashOperator"), job
+    assert described["tasks"]["ingest_logs"]["connection"] == "spark_default"
+    assert described["packages"].startswith("io.delta:delta-spark")
+
+
+def test_order_is_what_the_jobs_read(described):
+    upstream = {job: task["upstream"] for job, task in described["tasks"].items()}
+    assert upstream == {
+        "ingest_logs": [],
+        "label_target_groups": ["ingest_logs"],
+        "build_user_histories": ["ingest_logs"],
+        "build_item_stats": ["ingest_logs"],
+        "build_increc_samples": ["build_user_histories", "label_target_groups"],
+        "build_hccp_samples": ["build_user_histories", "label_target_groups"],
+        "evaluate_increc": ["build_increc_samples", "build_item_stats"],
+        "evaluate_hccp": ["build_hccp_samples", "build_item_stats"],
+        "train_increc": ["evaluate_increc"],
+        "train_hccp": ["evaluate_hccp"],
+        "export_models": ["train_hccp", "train_increc"],
+        "render_report": ["export_models"],
+    }
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_every_argument_is_one_that_the_job_takes(arguments, job):
+    parser = importlib.import_module(f"jobs.{job}").arg_parser()
+    for case in ("daily", "backfill", "with_earlier_logs", "two_days_old"):
+        assert parser.parse_args(arguments(case, job)).root == "/a root"
+
+
+@pytest.mark.parametrize(
+    ("case", "logged", "mature", "latest"),
+    [
+        ("daily", "2017-12-01", "2017-11-30", "2017-11-30"),
+        ("backfill", "2017-11-28..2017-12-01", "2017-11-28..2017-11-30", "2017-11-30"),
+        ("with_earlier_logs", "2017-11-25..2017-12-01", "2017-11-28..2017-11-30", "2017-11-30"),
+        ("two_days_old", "2017-12-01", "2017-11-29", "2017-11-29"),
+    ],
+)
+def test_dates_come_from_the_interval(arguments, case, logged, mature, latest):
+    dated = {job: arguments(case, job)[arguments(case, job).index("--date") + 1] for job in JOBS}
+    latest_only = {"train_increc", "train_hccp", "export_models", "render_report"}
+    expected = {job: latest if job in latest_only else mature for job in JOBS}
+    assert dated == {**expected, "ingest_logs": logged}
+
+
+def test_settings_that_cannot_be_are_named(arguments):
+    assert "set maturity_days to 2" in arguments("immature", "label_target_groups")
+    assert "2017-12-02 is after the last one, 2017-11-30" in arguments("backwards", "build_item_stats")
+
+
+def airflow_lines(*tasks: tuple[str, bool]) -> list[str]:
+    lines = ["... [info     ] DagRun created [airflow]"]
+    for name, works in tasks:
+        lines.append(f"... [info     ] [DAG TEST] starting task_id={name} map_index=-1 [x] loc=dag.py:1501")
+        if works:
+            lines.append('... [info     ] {"job": "x", "rows_written": 1234} [a.b.SparkSubmitHook] loc=s.py:965')
+        else:
+            lines.append(
+                "... [info     ] ingest_logs 2017-11-28: there is no landing/requests [a.SparkSubmitHook] loc=s"
+            )
+            lines.append("... [error    ] Task failed with exception     [task] loc=task_runner.py:1651")
+        lines.append(f"... [info     ] [DAG TEST] end task task_id={name} map_index=-1 [x] loc=dag.py:1563")
+    return lines
+
+
+def test_each_task_gets_a_line(capsys):
+    assert run_daily_batch.follow_tasks(airflow_lines(("ingest_logs", True), ("build_item_stats", True))) is None
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split() for line in told] == [
+        ["ingest_logs", "0", "s", "1,234", "rows"],
+        ["build_item_stats", "0", "s", "1,234", "rows"],
+    ]
+
+
+def test_the_first_failure_ends_it_with_the_jobs_own_words(capsys):
+    fault = run_daily_batch.follow_tasks([None, *airflow_lines(("ingest_logs", False), ("build_item_stats", True))])
+    assert fault.strip() == "ingest_logs failed: ingest_logs 2017-11-28: there is no landing/requests"
+    assert "build_item_stats" not in capsys.readouterr().err
+
+
+def test_headline():
+    def row(variant, metric, k, value, model="increc"):
+        return {"model": model, "variant": variant, "metric": metric, "k": k, "value": value, "segment": "all"}
+
+    rows = [
+        row("random", "inc", 500, 0.016), row("random", "inc_filtered", 500, 0.02),
+        row("full", "inc", 500, 0.18), row("full", "inc_filtered", 500, 0.24),
+        row("full", "inc", 500, 0.20), row("full", "inc_filtered", 500, 0.26),
+        row("full", "inc", 100, 0.99), row("hot_items", "inc", 500, None),
+    ]  # fmt: skip
+    assert run_daily_batch.table(rows, "increc", date(2017, 12, 1)).splitlines() == [
+        "increc, requests of 2017-12-01 (%)       Inc@500  IncF@500",
+        "  full                                  19.0      25.0",
+        "  random                                 1.6       2.0",
+    ]
+    assert "no evaluation on 2017-12-01" in run_daily_batch.table(rows, "hccp", date(2017, 12, 1))
+
+
+def test_a_run_is_done_again_when_logs_or_settings_change(tmp_path):
+    before = run_daily_batch.fingerprint(tmp_path, {"days": 3}, "")
+    assert run_daily_batch.fingerprint(tmp_path, {"days": 3}, "") == before
+    assert run_daily_batch.fingerprint(tmp_path, {"days": 4}, "") != before
+    assert run_daily_batch.fingerprint(tmp_path, {"days": 3}, "another first run") != before
+    landed = tmp_path / "landing" / "requests" / "date=2017-11-28"
+    landed.mkdir(parents=True)
+    (landed / "part-0.parquet").write_bytes(b"rows")
+    assert run_daily_batch.fingerprint(tmp_path, {"days": 3}, "") != before
+
+
+def test_airflow_runs_the_whole_batch_on_a_small_simulated_world(tmp_path, run_job, monkeypatch, capsys):
+    """A backfill of two days in one DAG run: every table of the contract exists afterwards."""
+    root, home = tmp_path / "root", tmp_path / "airflow"
+    world = ("--date", "2020-01-01", "--days", 3, "--users", 300, "--items", 400, "--seed", 1)
+    status, _, fault = run_job("simulate_logs", "--root", root, *world)
+    assert status == 0, fault
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    for name, value in run_daily_batch.settings(home).items():
+        monkeypatch.setenv(name, value)
+    run_daily_batch.prepare_airflow(home)
+    conf = {"root": str(root), "first_date": "2020-01-01", "days": 2, "model_size": "tiny"}
+    run_daily_batch.run_dag(date(2020, 1, 3), conf, home / "log")
+
+    done = [line.split()[0] for line in capsys.readouterr().err.splitlines() if " s" in line and "airflow" not in line]
+    assert sorted(done) == sorted(JOBS)
+    assert done.index("evaluate_increc") < done.index("train_increc")
+    for name, table in TABLES.items():
+        assert date(2020, 1, 2) in arrow.dates(str(root), table), name
+    assert sorted(path.name for path in root.glob("models/*/date=2020-01-02/*-seed1")) == [
+        "base-seed1", "exposed_only-seed1", "full-seed1", "full-seed1",
+    ]  # fmt: skip
+    assert run_daily_batch.report(root, date(2020, 1, 2)).read_text().lstrip().lower().startswith("<!doctype html>")
