@@ -1,0 +1,128 @@
+"""One value from the type it was landed with to the type the contract wants, without loss.
+
+A landed type is named as Spark names it, with two more words for what Spark has no name for: `nanos`, a
+timestamp in nanoseconds (pandas' default), which Spark reads as a bigint; and `null`, a column of nulls only.
+"""
+
+from dataclasses import dataclass
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+_INTEGERS = ("tinyint", "smallint", "int", "bigint")
+_FLOATS = ("float", "double")
+_NUMBERS = (*_INTEGERS, *_FLOATS)
+# Every value of the types on the right fits the type on the left as it is.
+_WIDENS = {
+    "bigint": ("null", *_INTEGERS),
+    "int": ("null", "tinyint", "smallint", "int"),
+    "float": ("null", "float"),
+    "double": ("null", "tinyint", "smallint", "int", *_FLOATS),
+    "string": ("null", "string"),
+    "timestamp": ("null", "timestamp", "timestamp_ntz", "date"),
+}
+# What Spark parses beyond this depends on today's date ("10:30") or drops digits.
+_TIME = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6}0*)?)?(Z|UTC|[+-]\d{2}:\d{2})?)?$"
+_INFINITY = float("inf")
+_BEYOND_BIGINT = 2.0**63  # Spark casts this double to 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Cast:
+    """The value in the wanted type, null where it does not fit; and whether it does not, None if it always does."""
+
+    value: Column
+    loses: Column | None = None
+
+
+def read_type(landed: str) -> str:
+    """The type with which Spark reads a landed type."""
+    return landed.replace("nanos", "bigint").replace("null", "int")
+
+
+def cast(value: Column, landed: str, wanted: str) -> Cast:
+    """A column from its landed type to the wanted one.
+
+    A number becomes a float by rounding, which is no loss here unless it overflows. A time without a zone is
+    UTC. A whole number as a time is refused, since its unit is anybody's guess.
+    """
+    if landed == "null":
+        return Cast(F.lit(None).cast(wanted))
+    if wanted.startswith("array<"):
+        return _cast_list(value, landed, wanted)
+    if landed in _WIDENS[wanted]:
+        return Cast(value.cast(wanted))
+    if landed == "nanos":
+        return _cast_nanoseconds(value, wanted)
+    if wanted == "string":
+        return _cast_to_text(value, landed)
+    if wanted == "timestamp" and landed == "string":
+        return _unless(value, ~value.rlike(_TIME), value.try_cast(wanted))
+    if wanted in _NUMBERS and (landed in _NUMBERS or landed == "string" or landed.startswith("decimal")):
+        return _cast_number(value, landed, wanted)
+    return Cast(F.lit(None).cast(wanted), value.isNotNull())
+
+
+def text(value: Column, landed: str) -> Column:
+    """The landed value as text, for a person who wants to know what was refused."""
+    if landed == "nanos":
+        rest = F.pmod(value, F.lit(1000))
+        micros = F.date_format(_microseconds(value), "yyyy-MM-dd HH:mm:ss.SSSSSS")
+        return F.concat(micros, F.lpad(rest.cast("string"), 3, "0"))
+    if landed == "binary":
+        return F.coalesce(_cast_to_text(value, landed).value, F.concat(F.lit("0x"), F.hex(value)))
+    return value.cast("string")
+
+
+def _cast_number(value: Column, landed: str, wanted: str) -> Cast:
+    made = value.try_cast(wanted)
+    if wanted == "float" or (wanted == "double" and landed not in _INTEGERS):
+        overflows = F.abs(made) == _INFINITY
+        return _unless(value, overflows & (F.abs(value.try_cast("double")) != _INFINITY), made)
+    loses = made.try_cast(landed) != value
+    if landed in _FLOATS:
+        loses = loses | (value >= _BEYOND_BIGINT)
+    return _unless(value, loses, made)
+
+
+def _cast_nanoseconds(value: Column, wanted: str) -> Cast:
+    if wanted == "timestamp":
+        return _unless(value, F.pmod(value, F.lit(1000)) != 0, _microseconds(value))
+    if wanted == "string":
+        return Cast(text(value, "nanos"))
+    return Cast(F.lit(None).cast(wanted), value.isNotNull())
+
+
+def _microseconds(nanoseconds: Column) -> Column:
+    floor = nanoseconds - F.pmod(nanoseconds, F.lit(1000))
+    return F.timestamp_micros(F.call_function("div", floor, F.lit(1000)))
+
+
+def _cast_to_text(value: Column, landed: str) -> Cast:
+    made = value.cast("string")
+    if landed == "binary":
+        return _unless(value, ~F.is_valid_utf8(made), made)
+    if landed.startswith(("array<", "struct<", "map<")):
+        return Cast(F.lit(None).cast("string"), value.isNotNull())
+    return Cast(made)
+
+
+def _cast_list(value: Column, landed: str, wanted: str) -> Cast:
+    if not landed.startswith("array<"):
+        return Cast(F.lit(None).cast(wanted), value.isNotNull())
+    inner, element = landed[len("array<") : -1], wanted[len("array<") : -1]
+    if inner in _WIDENS[element]:
+        return Cast(value.cast(wanted))
+    overflow = F.exists(value, lambda one: F.coalesce(cast(one, inner, element).loses, F.lit(False)))
+    if (inner, element) == ("double", "float"):
+        # Two passes without a lambda over the usual list; NaN counts as the greatest.
+        made = value.cast(wanted)
+        suspect = (F.array_max(made) >= _INFINITY) | (F.array_min(made) <= -_INFINITY)
+        return _unless(value, suspect & overflow, made)
+    return _unless(value, overflow, F.transform(value, lambda one: cast(one, inner, element).value))
+
+
+def _unless(value: Column, loses: Column, made: Column) -> Cast:
+    """`made`, but null where it loses; a value that became null has lost all."""
+    lost = value.isNotNull() & (made.isNull() | F.coalesce(loses, F.lit(False)))
+    return Cast(F.when(~lost, made), lost)
