@@ -13,7 +13,9 @@ import argparse
 from datetime import date
 
 from jobs import command
-from jobs.report import page
+from jobs.report import page, scores
+from jobs.report.model_sections import verdict
+from jobs.report.scores import Scores
 from schemas.storage import Root
 
 
@@ -26,11 +28,21 @@ def place(day: date) -> str:
     return f"reports/report/date={day}/index.html"
 
 
+def headline(scored: Scores) -> dict:
+    """The model's first metric at its middle cut-off: the best trained variant and the best without training."""
+    told = verdict(scored) or {}
+    best = {kind: told.get(kind) or {} for kind in ("trained", "untrained")}
+    return {"metric": told.get("label")} | {
+        kind: f"{each['variant']} {each['text']}" if each else None for kind, each in best.items()
+    }
+
+
 def main(arguments: argparse.Namespace, day: date) -> dict:
     html = page.render(arguments.root, day)
+    found = {model: headline(scored) for model, scored in scores.read(arguments.root, day).items()}
     root = Root.of(arguments.root)
     root.write_text(place(day), html)
-    return {"rows_written": 0, "report": root.at(place(day)), "bytes": len(html.encode())}
+    return {"rows_written": 0, "report": root.at(place(day)), "headline": found}
 
 
 if __name__ == "__main__":

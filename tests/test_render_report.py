@@ -87,9 +87,12 @@ def test_the_page_nests_and_loads_nothing(full):
     assert not re.search(r"https?://|url\(|@import|<script|<link|<img", html)
 
 
-def test_it_says_where_it_is(full):
+def test_its_json_says_where_it_is_and_the_headline(full):
     _, _, counted, root = full
     assert counted["report"] == str(root / "reports/report/date=2024-03-01/index.html")
+    assert counted["headline"]["increc"] == {
+        "metric": "IncF@500", "trained": "full 25.0 ±7.1 %", "untrained": "hot_items 15.0 %"
+    }  # fmt: skip
 
 
 def test_it_is_a_function_of_the_root(full):
@@ -236,7 +239,7 @@ def test_a_model_without_a_manifest_does_not_exist(tmp_path):
 def test_names_beside_lines_do_not_touch_and_ticks_cover():
     lines = [Line(f"v{n}", (Point(10, 0.1), Point(100, 0.2 + n / 1000)), n) for n in range(12)]
     svg = charts.line_chart(lines, "title", "K", log_x=True)
-    places = sorted(float(y) for y in re.findall(r'class="name" x="\d+" y="([\d.]+)"', svg))
+    places = sorted(float(y) for y in re.findall(r'class="name" x="[\d.]+" y="([\d.]+)"', svg))
     assert len(places) == 12
     assert min(after - before for before, after in pairwise(places)) >= 14.9
     ticks = [float(tick) for tick in re.findall(r">([\d.]+) %<", svg)]

@@ -8,7 +8,8 @@ from itertools import pairwise
 from markupsafe import Markup, escape
 
 _WIDTH, _HEIGHT = 492, 290
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 146, 12, 40
+_LEFT, _TOP, _BOTTOM = 46, 12, 40
+_CHARACTER = 7.3  # the width of one in a line's name, about
 _LABEL_HEIGHT = 15
 _COLOURS, _DASHES = 6, 4
 
@@ -67,11 +68,12 @@ def line_chart(
     xs = sorted({point.x for point in points})
     tops = [point.y + (point.spread or 0) for point in points]
     ticks = _ticks(0.0 if from_zero else min(point.y - (point.spread or 0) for point in points), max(tops))
-    x = _Scale(xs[0], xs[-1], _LEFT, _WIDTH - _RIGHT, log=log_x and xs[0] > 0)
+    right = _WIDTH - 24 - min(24, max(len(line.name) for line in lines)) * _CHARACTER
+    x = _Scale(xs[0], xs[-1], _LEFT, right, log=log_x and xs[0] > 0)
     y = _Scale(ticks[0], ticks[-1], _HEIGHT - _BOTTOM, _TOP)
     parts = [_axes(x, y, xs, ticks, x_name, share)]
     parts += [_drawn(line, x, y) for line in sorted(lines, key=lambda line: not line.faint)]
-    parts += _names(lines, y)
+    parts += _names(lines, x.end, y)
     body = "\n".join(parts)
     return Markup(
         f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">\n{body}\n</svg>'
@@ -79,12 +81,12 @@ def line_chart(
 
 
 def _axes(x: _Scale, y: _Scale, xs: list[float], ticks: list[float], x_name: str, share: bool) -> str:
-    right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
+    right, bottom = x.end, _HEIGHT - _BOTTOM
     digits = 0 if not share or (ticks[1] - ticks[0]) * 100 >= 1 else 1
     parts = []
     for tick in ticks:
         text = f"{100 * tick:.{digits}f} %" if share else f"{tick:g}"
-        parts.append(f'<line class="rule" x1="{_LEFT}" x2="{right}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
+        parts.append(f'<line class="rule" x1="{_LEFT}" x2="{right:.1f}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
         parts.append(f'<text class="tick end" x="{_LEFT - 6}" y="{y(tick) + 4:.1f}">{text}</text>')
     for value in _apart(xs, x):
         parts.append(f'<text class="tick mid" x="{x(value):.1f}" y="{bottom + 16}">{value:g}</text>')
@@ -105,16 +107,15 @@ def _drawn(line: Line, x: _Scale, y: _Scale) -> str:
     return "\n".join([*parts, "</g>"])
 
 
-def _names(lines: Sequence[Line], y: _Scale) -> list[str]:
+def _names(lines: Sequence[Line], right: float, y: _Scale) -> list[str]:
     """Each line's name beside its last point, moved up or down so that no two touch."""
     ordered = sorted(lines, key=lambda line: y(line.points[-1].y))
     wanted = [y(line.points[-1].y) for line in ordered]
     placed = _spaced(wanted, _TOP + 4, _HEIGHT - _BOTTOM + 4)
-    right = _WIDTH - _RIGHT
     parts = []
     for line, at, mine in zip(ordered, wanted, placed, strict=True):
-        lead = f'<line class="lead" x1="{right + 4}" y1="{at:.1f}" x2="{right + 14}" y2="{mine:.1f}"/>'
-        name = f'<text class="name" x="{right + 17}" y="{mine + 4:.1f}">{escape(line.name)}</text>'
+        lead = f'<line class="lead" x1="{right + 4:.1f}" y1="{at:.1f}" x2="{right + 14:.1f}" y2="{mine:.1f}"/>'
+        name = f'<text class="name" x="{right + 17:.1f}" y="{mine + 4:.1f}">{escape(line.name)}</text>'
         parts.append(f'<g class="{line.style}">{lead}{name}</g>')
     return parts
 

@@ -45,9 +45,8 @@ def history(last: Trained, trained: Sequence[Trained]) -> dict[str, list[float]]
     while (before := places.get(chain[0].manifest.get("continued_from"))) is not None:
         chain.insert(0, before)
     epochs = [epoch for each in chain for epoch in each.epochs]
-    return {
-        term: [epoch[term] for epoch in epochs if term in epoch] for term in (last.epochs[0] if last.epochs else {})
-    }
+    terms = last.epochs[0] if last.epochs else {}
+    return {term.removeprefix("loss_"): [epoch[term] for epoch in epochs if term in epoch] for term in terms}
 
 
 def trained(root: str, last: date | None = None) -> list[Trained]:

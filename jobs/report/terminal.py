@@ -37,6 +37,7 @@ def overview(console: Console, root: str, found: list[Holding], models: list[dic
         )  # fmt: skip
     console.print(grid)
     if models:
+        console.print()
         grid = _grid("model", "date", "what is there")
         for each in models:
             _row(grid, f"models/{each['model']}", each["date"], ", ".join(each["variants"]))
