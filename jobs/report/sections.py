@@ -1,0 +1,241 @@
+"""The page's parts about the data: what is below a root, as dicts for the template.
+
+A part that cannot be shown is a Missing, which says what is missing and which job makes it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+
+from jobs.report import breakdowns, holdings, numbers
+from jobs.report.holdings import Holding
+from schemas.labels import HOMEPAGE
+from schemas.logs import LOGS
+from schemas.storage import Root
+
+_DATES = 7
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A part that is not there: what, and the job that makes it."""
+
+    what: str
+    job: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a funnel; `whole` is what its share is of, the step before if None."""
+
+    name: str
+    value: float | None
+    whole: float | None = None
+
+
+@dataclass(frozen=True)
+class Below:
+    """What is below a root, as the sections ask for it: by path, for one date."""
+
+    root: str
+    day: date
+    held: dict[str, Holding]
+
+    def rows(self, path: str, day: date | None = None) -> int | None:
+        return self.held[path].rows(day or self.day) if path in self.held else None
+
+    def has(self, path: str) -> bool:
+        return path in self.held and self.day in self.held[path].parts
+
+    def count(self, path: str, wanted: breakdowns.Breakdown, day: date | None = None) -> list[dict]:
+        """A breakdown's rows; none where the date does not exist."""
+        day = day or self.day
+        if path not in self.held or day not in self.held[path].parts:
+            return []
+        return breakdowns.count(self.root, self.held[path], day, wanted)
+
+    def settings(self, path: str) -> dict:
+        if not self.has(path):
+            return {}
+        return holdings.provenance(self.root, self.held[path], self.day).get("settings") or {}
+
+    def missing(self, path: str, job: str) -> Missing:
+        return Missing(f"{path} has no date {self.day}", job)
+
+
+def shown_dates(below: Below) -> list[date]:
+    """The last dates up to the report's that have anything."""
+    found = {day for held in below.held.values() for day in held.days if day <= below.day}
+    return sorted(found)[-_DATES:]
+
+
+def source(below: Below) -> dict:
+    """What the logs are: a producer's, real events under simulated stages, or a simulated world."""
+    settings = below.settings("landing/requests")
+    named = settings.get("source")
+    # The world lands its truth beside its logs; a replay, whose truth is the real log, does not.
+    world = not named and Root.of(below.root).exists("landing/_truth")
+    simulated = world or bool(settings.get("simulated"))
+    if simulated and named:
+        title = f"Simulated stages on real events ({named})."
+        text = (
+            "Requests, retrievals, stages and impressions are simulated; "
+            "conversions are the real log, and the only truth here."
+        )
+    elif simulated:
+        title, text = "A simulated world.", "Every log, conversions too, is simulated."
+    elif settings:
+        title, text = "Producers' logs.", "No manifest calls them simulated."
+    else:
+        title, text = "Origin not stated.", "No manifest in landing/requests says where these logs are from."
+    plain = {name: value for name, value in sorted(settings.items()) if isinstance(value, str | int | float)}
+    return {"title": title, "text": text, "simulated": simulated, "settings": plain}
+
+
+def log_section(below: Below) -> list[dict] | Missing:
+    """Per log: landed, valid, refused, duplicates; a log that is not there is left out."""
+    rows = []
+    for table in LOGS:
+        landed = below.rows(f"landing/{table.name}")
+        valid = below.rows(f"logs/{table.name}")
+        if landed is None and valid is None:
+            continue
+        refused = below.rows(f"quarantine/{table.name}") or 0
+        known = landed is not None and valid is not None
+        rows.append(
+            {
+                "log": table.name,
+                "landed": landed,
+                "refused": refused if valid is not None else None,
+                "share": refused / landed if known and landed else None,
+                "duplicates": landed - valid - refused if known else None,
+                "valid": valid,
+                "reasons": below.count(f"quarantine/{table.name}", breakdowns.REASONS),
+            }
+        )
+    return rows or below.missing("landing", "simulate_logs or replay_events")
+
+
+def row_section(below: Below) -> dict:
+    """Rows of every table for the last dates, in the order the data flows."""
+    days = shown_dates(below)
+    tables = []
+    for path, held in below.held.items():
+        if not path.startswith("reports/"):
+            tables.append({"path": path, "rows": [held.rows(day) if day in held.parts else None for day in days]})
+    return {"days": days, "tables": tables}
+
+
+def funnels(below: Below) -> dict:
+    """Two funnels of the date: its requests, and the items of a mean request."""
+    scenario = below.settings("labels/target_groups").get("scenario", HOMEPAGE)
+    asked = {row["scenario"]: row["rows"] for row in below.count("logs/requests", breakdowns.SCENARIOS)}
+    groups = {row["group"]: row for row in below.count("labels/target_groups", breakdowns.GROUPS)}
+    labelled = below.count("labels/target_groups", breakdowns.LABELLED_REQUESTS)
+    retrieved = below.count("logs/retrievals", breakdowns.RETRIEVED_ITEMS)
+    any_label = labelled[0]["requests"] if labelled else None
+    requests = [
+        Step("all requests", sum(asked.values()) if asked else None),
+        Step(f"of scenario {scenario}", asked.get(scenario)),
+        Step("with retrievals", retrieved[0]["requests"] if retrieved else None),
+        Step("with any label", any_label),
+        Step("with an RTG or ITG item (increc_samples)", below.rows("samples/increc_samples"), any_label),
+        Step("with stages and impressions (hccp_samples)", below.rows("samples/hccp_samples"), any_label),
+    ]
+    with_retrievals = retrieved[0]["requests"] if retrieved else 0
+    items = []
+    if with_retrievals:
+        items.append(Step("retrieved, all channels", retrieved[0]["items"] / with_retrievals))
+        items += [
+            Step(f"after {row['stage']}", row["mean"]) for row in below.count("logs/stages", breakdowns.STAGE_LENGTHS)
+        ]
+        acted = [groups[name]["items"] for name in ("RTG", "ITG") if name in groups]
+        if "ETG" in groups:
+            items.append(Step("exposed (ETG)", groups["ETG"]["items"] / with_retrievals))
+        if acted:
+            items.append(Step("acted on (RTG or ITG)", sum(acted) / with_retrievals))
+    return {"requests": _bars(requests, numbers.count), "mean": _bars(items, numbers.decimal)}
+
+
+def quality_section(below: Below) -> dict | Missing:
+    rows = below.count("reports/quality", breakdowns.FAILED_FIRST)
+    if not rows:
+        return below.missing("reports/quality", "ingest_logs")
+    failed = [row for row in rows if not row["passed"]]
+    checked = [row for row in rows if row["threshold"] is not None or not row["passed"]]
+    return {"rows": rows, "failed": failed, "checks": len(checked)}
+
+
+def group_section(below: Below) -> dict | Missing:
+    """Groups of the last dates, and the date's groups by action and scenario."""
+    path = "labels/target_groups"
+    if not below.has(path):
+        return below.missing(path, "label_target_groups")
+    dates = []
+    for day in shown_dates(below):
+        found = {row["group"]: row["items"] for row in below.count(path, breakdowns.GROUPS, day)}
+        if found:
+            etg, rtg, itg = (found.get(name, 0) for name in ("ETG", "RTG", "ITG"))
+            share = itg / (rtg + itg) if rtg + itg else None
+            dates.append({"day": day, "etg": etg, "rtg": rtg, "itg": itg, "share": share})
+    return {
+        "dates": dates,
+        "today": next((each for each in dates if each["day"] == below.day), None),
+        "actions": below.count(path, breakdowns.GROUP_ACTIONS),
+        "scenarios": below.count(path, breakdowns.GROUP_SCENARIOS),
+        "both": below.count("samples/increc_samples", breakdowns.REQUEST_GROUPS),
+    }
+
+
+def channel_section(below: Below) -> dict | Missing:
+    """Which channels found the items that were acted on, together and alone."""
+    path = "labels/target_groups"
+    rows = below.count(path, breakdowns.GROUP_CHANNELS)
+    if not rows:
+        return below.missing(path, "label_target_groups")
+    groups = {row["group"]: row["items"] for row in below.count(path, breakdowns.GROUPS)}
+    acted = groups.get("RTG", 0) + groups.get("ITG", 0)
+    lengths = {row["channel"]: row["mean"] for row in below.count("logs/retrievals", breakdowns.CHANNEL_LENGTHS)}
+    channels = [
+        {**row, "mean": lengths.get(row["channel"]), "coverage": row["RTG"] / acted if acted else None}
+        for row in rows
+        if row["channel"] != breakdowns.NO_CHANNEL
+    ]
+    unlisted = next((row["RTG"] for row in rows if row["channel"] == breakdowns.NO_CHANNEL), 0)
+    sets = below.count(path, breakdowns.CHANNEL_SETS)
+    return {
+        "channels": channels,
+        "acted": acted,
+        "rtg": groups.get("RTG", 0),
+        "itg": groups.get("ITG", 0),
+        "unlisted": unlisted,
+        "sets": sets[:8],
+        "other_sets": {"count": len(sets) - 8, "items": sum(row["items"] for row in sets[8:])},
+    }
+
+
+def level_section(below: Below) -> dict | Missing:
+    path = "samples/hccp_samples"
+    if not below.has(path):
+        return below.missing(path, "build_hccp_samples")
+    rows = below.count(path, breakdowns.LEVELS)
+    return {"rows": rows, "requests": below.rows(path), "items": sum(row["items"] for row in rows)}
+
+
+def _bars(steps: list[Step], written: Callable[[float], str]) -> list[dict]:
+    """Steps of a funnel with their width as a share of the widest; a step that is not known is left out."""
+    known = [step for step in steps if step.value is not None]
+    widest = max((step.value for step in known), default=0) or 1
+    bars, before = [], None
+    for step in known:
+        whole = step.whole or before
+        bars.append(
+            {
+                "name": step.name,
+                "text": written(step.value),
+                "width": 100 * step.value / widest,
+                "kept": step.value / whole if whole else None,
+            }
+        )
+        before = step.value
+    return bars
