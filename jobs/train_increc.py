@@ -37,6 +37,7 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
+    tf.keras.utils.set_random_seed(arguments.seed)
     tf.config.experimental.enable_op_determinism()
     trained = [train(arguments.root, day, preset, arguments) for preset in arguments.preset]
     return {"rows_written": sum(one["requests"] for one in trained), "models": [one["model"] for one in trained]}

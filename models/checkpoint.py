@@ -147,7 +147,7 @@ def restore(variables: Iterable[tf.Variable], arrays: dict[str, np.ndarray]) -> 
         elif saved.ndim and saved.shape[1:] == tuple(variable.shape[1:]) and len(saved) < variable.shape[0]:
             variable.assign(np.concatenate([saved, variable.numpy()[len(saved) :]]))
         else:
-            faults.append(f"{name} has shape {saved.shape}, should be {tuple(variable.shape)} or fewer rows")
+            faults.append(f"{name} has shape {saved.shape}, should be {tuple(variable.shape)}")
     if faults:
         raise MissingDataError("the checkpoint does not fit the model: " + "; ".join(faults))
 

@@ -26,6 +26,8 @@ from models.retrieval_losses import (
 from models.towers import ItemTower, UserTower
 
 _ROWS_AT_ONCE = 4096
+# Gradients of a mean over rows are small: Adagrad's usual start of .1 would outweigh them, and hardly a vector moves.
+_INITIAL_ACCUMULATOR = 1e-6
 
 
 class IncRec(tfrs.Model):
@@ -58,7 +60,12 @@ class IncRec(tfrs.Model):
             name: tf.keras.metrics.Mean(name=name)
             for name in ("loss_basic", "loss_inc", "loss_align", "alpha_deviation", "rtg_share_of_loss_inc")
         }
-        self.compile(optimizer=tf.keras.optimizers.Adagrad(settings.learning_rate, jit_compile=False))
+        # Adagrad touches only the gathered rows of a table; Adam would move every row at every step.
+        self.compile(
+            optimizer=tf.keras.optimizers.Adagrad(
+                settings.learning_rate, initial_accumulator_value=_INITIAL_ACCUMULATOR, jit_compile=False
+            )
+        )
         self._build()
 
     def compute_loss(self, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
@@ -98,7 +105,7 @@ class IncRec(tfrs.Model):
         if self.settings.alpha == "none":
             return weighted_mean(losses_T)
         alpha_T = self._alpha(batch, u_BD["align"], tf.gather(v_PD, slots_T), requests_T)
-        self._term("alpha_deviation", tf.math.reduce_std(alpha_T))
+        self._term("alpha_deviation", tf.sqrt(weighted_mean(tf.square(alpha_T - 1.0))))
         return weighted_mean(alpha_T * losses_T)
 
     def _alignment(self, batch, u_BD, v_PD):
@@ -116,7 +123,7 @@ class IncRec(tfrs.Model):
         same_TX = requests_T[:, None] == batch["exposed_requests"]
         allowed_TX = same_TX if self.settings.alpha == "request" else tf.ones_like(same_TX)
         has_T = tf.reduce_any(allowed_TX, axis=1)
-        padded_XD = tf.concat([exposed_XD, tf.zeros_like(items_TD[:1])], axis=0)  # so that row 0 exists
+        padded_XD = tf.pad(exposed_XD, [[0, 1], [0, 0]])  # so that row 0 exists
         nearest_TD = tf.gather(padded_XD, nearest_exposed(items_TD, padded_XD, tf.pad(allowed_TX, [[0, 0], [0, 1]])))
         return alignment_weights(tf.reduce_sum(tf.gather(u_BD, requests_T) * nearest_TD, axis=1), has_T)
 
