@@ -126,6 +126,6 @@ def sized(settings: HccpSettings, size: str) -> HccpSettings:
     if size == "tiny":
         return replace(
             settings, dimensions=16, history_length=10, batch_requests=32, epochs=2, unknown_buckets=4,
-            attribute_size=64,
+            attribute_size=64, learning_rate=1e-2,
         )  # fmt: skip
     return settings

@@ -1,0 +1,182 @@
+"""jobs/evaluate_hccp.py and models/candidates.py: a day worked by hand, then a simulated funnel of known truth."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from jobs import evaluate_hccp, train_hccp
+from models import candidates
+from models.evaluations import replace_rows
+from schemas import arrow, storage
+from schemas.reports import evaluations
+from schemas.samples import hccp_samples
+from schemas.storage import Root
+from schemas.table import MissingDataError
+from tests.planted_funnel import Funnel
+from tests.tiny_root import put, put_delta
+
+DAY = date(2020, 1, 2)
+NOON = datetime(2020, 1, 2, 12, tzinfo=UTC)
+FILLERS = list(range(100, 115))
+
+
+def put_hand_worked(root, with_stages=True):
+    """Two requests.
+
+    r1 retrieved 1, 2, 3, 4 and fifteen fillers that are the most popular; the pre-ranker let through 3, 1, 2; the
+    ranker ordered 1, 2, 3; 1 and 9 were shown (9 was logged by no channel); 1 was bought and 4 clicked elsewhere.
+    r2 retrieved 1 and 2; nothing was ranked but re-ranked 2; 2 was shown and nobody acted.
+    """
+    put_delta(
+        root,
+        "retrievals",
+        DAY,
+        [("r1", "a", [1, 2, 3], []), ("r1", "b", [3, 4, *FILLERS], []), ("r2", "a", [2, 1], []), ("rx", "a", [7], [])],
+    )
+    if with_stages:
+        put_delta(
+            root,
+            "stages",
+            DAY,
+            [
+                ("r1", "pre_ranking", [3, 1, 2], []),
+                ("r1", "ranking", [1, 2, 3], []),
+                ("r1", "re_ranking", [2, 1], []),
+                ("r2", "pre_ranking", [2, 1], []),
+                ("r2", "re_ranking", [2], []),
+            ],
+        )
+    put_delta(
+        root,
+        "target_groups",
+        DAY,
+        [
+            ("r1", 7, 1, "ETG", "purchase", NOON, "homepage", 2, ["a"], 1),
+            ("r1", 7, 1, "RTG", "purchase", NOON, "homepage", 2, ["a"], 1),
+            ("r1", 7, 4, "RTG", "click", NOON, "search", 1, ["b"], None),
+            ("r1", 7, 50, "ITG", "cart", NOON, "search", 1, [], None),
+            ("r1", 7, 9, "ETG", None, None, None, 0, [], 2),
+            ("r2", 8, 2, "ETG", None, None, None, 0, ["a"], 1),
+            ("rx", 8, 7, "RTG", "click", NOON, "search", 1, ["a"], None),
+        ],
+    )
+    stats = [(1, 9, 9, 9, 30, 0.5, "top"), (2, 9, 9, 9, 20, 0.3, "middle"), (9, 9, 9, 9, 1, 0.1, "tail")]
+    put(root, "item_stats", DAY, stats + [(item, 9, 9, 9, 40, 0.01, "top") for item in FILLERS])
+    put(
+        root,
+        "hccp_samples",
+        DAY,
+        [
+            ("r1", 7, NOON, [2], ["click"], [1, 9, 2, 4], ["purchased", "exposed", "ranked", "filtered"],
+             [1, 2, 3, 4], ["purchase", "", "", "click"], ["purchase", "", "", ""], [1.0] * 4),
+            ("r2", 8, NOON, [], [], [2], ["exposed"], [1], [""], [""], [1.0]),
+        ],
+    )  # fmt: skip
+
+
+def evaluated(root, *flags, day=DAY):
+    arguments = evaluate_hccp.arg_parser().parse_args(["--root", str(root), "--date", str(day), *flags])
+    return evaluate_hccp.main(arguments, day)
+
+
+def values(root, day=DAY):
+    """(variant, metric, segment, k) -> (value, support)."""
+    rows = arrow.read(str(root), evaluations, day).to_pylist()
+    hccp = [row for row in rows if row["model"] == "hccp"]
+    return {(r["variant"], r["metric"], r["segment"], r["k"]): (r["value"], r["support"]) for r in hccp}
+
+
+def test_candidates_by_hand(tmp_path):
+    put_hand_worked(tmp_path)
+    samples = arrow.read(str(tmp_path), hccp_samples, DAY).sort_by("request_id")
+    found = candidates.read(str(tmp_path), DAY, samples)
+    columns = ("exposed", "in_scenario_actions", "actions", "pre_ranking_order", "teacher_order", "conversions")
+    by_item = {
+        (int(request), int(item)): [int(getattr(found, name)[n]) for name in columns] + [found.popularity[n]]
+        for n, (request, item) in enumerate(zip(found.requests, found.item_ids, strict=True))
+        if item not in FILLERS
+    }
+    assert by_item == {
+        (0, 1): [1, 4, 4, 2, 1, 30, "top"],
+        (0, 2): [0, 0, 0, 3, 2, 20, "middle"],
+        (0, 3): [0, 0, 0, 1, 3, 0, "tail"],
+        (0, 4): [0, 0, 1, 0, 0, 0, "tail"],
+        (0, 9): [1, 0, 0, 0, 0, 1, "tail"],
+        (1, 1): [0, 0, 0, 2, 0, 30, "top"],
+        (1, 2): [1, 0, 0, 1, 1, 20, "middle"],  # re-ranking stands in for the ranking that is not logged
+    }
+    assert len(found.item_ids) == 2 + 5 + len(FILLERS)
+    assert found.of_requests(1, 2).item_ids.tolist() == [1, 2]
+
+
+def test_a_day_by_hand_without_a_model(tmp_path, capsys):
+    put_hand_worked(tmp_path)
+    replace_rows(str(tmp_path), DAY, "increc", [
+        {"variant": "full", "seed": 1, "metric": "inc", "segment": "all", "k": 100, "value": 0.5, "support": 9}
+    ])  # fmt: skip
+    line = evaluated(tmp_path)
+    found = values(tmp_path)
+    assert (line["requests"], line["candidates"], line["models"]) == (2, 22, [])
+    assert line["rows_written"] == len(found)
+    assert "there is no model in models/hccp/date=2020-01-01" in capsys.readouterr().err
+    # hot_items: in r1 the fifteen fillers, then 1 (rank 16), 2 (17), 9 (18), then 3 and 4 in some order.
+    assert found["hot_items", "ish", "all", 10] == (0.0, 1)
+    assert found["hot_items", "ish", "all", 20] == (1.0, 1)
+    assert found["hot_items", "ish", "top", 20] == (1.0, 1)
+    assert found["hot_items", "ash", "all", 20] == (1.0, 2)
+    assert found["hot_items", "ash", "middle", 20] == (None, 0)
+    # incumbent: 3, 1, 2 and then the seventeen others: 1 is a hit, 4 only among the first 20.
+    assert found["incumbent", "ash", "all", 50] == (1.0, 2)
+    assert found["incumbent", "ish", "all", 10] == found["incumbent", "asph", "all", 10] == (1.0, 1)
+    assert found["incumbent", "ash_per_request", "all", 50] == (1.0, 1)
+    # The ranker's items: 1, 2, 3 of r1 and 2 of r2; all fillers stand before r1's three.
+    assert found["hot_items", "ranker_recall_10", "all", 10] == (0.25, 4)
+    assert found["hot_items", "ranker_recall_10", "all", 20][0] >= 0.75
+    # hot_items has the ranker's order inside these, 3 last; the incumbent has 3, 1, 2 (see test_ranking_metrics).
+    assert found["hot_items", "ranker_ndcg", "all", 0] == (pytest.approx(1.0), 2)
+    assert found["incumbent", "ranker_ndcg", "all", 0][0] < 1
+    # Exposures: 1 (bought; 30 conversions), 9 (1) in r1 and 2 (20) in r2.
+    assert found["hot_items", "auc", "all", 0] == (1.0, 3)
+    assert found["hot_items", "gauc", "all", 0] == (1.0, 1)
+    assert {row["model"] for row in arrow.read(str(tmp_path), evaluations, DAY).to_pylist()} == {"increc", "hccp"}
+
+
+def test_without_stages_there_is_no_incumbent(tmp_path):
+    put_hand_worked(tmp_path, with_stages=False)
+    evaluated(tmp_path)
+    assert {variant for variant, *_ in values(tmp_path)} == {"random", "hot_items"}
+    assert values(tmp_path)["random", "ranker_ndcg", "all", 0] == (None, 0)
+
+
+def test_fewer_requests_are_a_fixed_choice(tmp_path):
+    put_hand_worked(tmp_path)
+    lines = [evaluated(tmp_path, "--requests", "1") for _ in range(2)]
+    assert lines[0] == lines[1]
+    assert lines[0]["requests"] == 1
+
+
+def test_a_missing_date_leaves_what_was_there(tmp_path):
+    put_hand_worked(tmp_path)
+    evaluated(tmp_path)
+    before = storage.manifest(Root.of(str(tmp_path)), evaluations, DAY)
+    with pytest.raises(MissingDataError, match="samples/hccp_samples has no date 2020-01-05"):
+        evaluated(tmp_path, day=date(2020, 1, 5))
+    assert storage.manifest(Root.of(str(tmp_path)), evaluations, DAY) == before
+
+
+def test_on_a_planted_funnel_the_whole_stream_beats_exposures(tmp_path):
+    root, funnel, day = str(tmp_path), Funnel(seed=1), date(2020, 1, 1)
+    for n in range(2):
+        funnel.put_day(root, day + timedelta(n), requests=400)
+    flags = ["--root", root, "--date", str(day), "--preset", "exposed_only,full", "--size", "tiny"]
+    train_hccp.main(train_hccp.arg_parser().parse_args(flags), day)
+    line = evaluated(root, day=day + timedelta(1))
+    assert line["models"] == [f"models/hccp/date={day}/{name}-seed1" for name in ("exposed_only", "full")]
+    found = values(root, day + timedelta(1))
+    for metric in ("ish", "ash", "ranker_recall_10"):
+        random, exposed, full = (found[name, metric, "all", 10][0] for name in ("random", "exposed_only", "full"))
+        assert random == pytest.approx(10 / 80, abs=0.04)
+        assert full > exposed + 0.02
+        assert full > 2 * random
+    assert found["full", "milliseconds_p50", "all", 0][1] == 100
+    assert found["full", "milliseconds_p50", "all", 0][0] > 0
