@@ -16,7 +16,7 @@ airflow = [
     "pyspark==4.2.0",
     "pyspark-client==4.2.0",
 ]
-report = ["duckdb==2.0.0", "jinja2==3.1.6", "matplotlib==3.11.2", "rich==15.0.0"]
+report = ["duckdb==2.0.0", "jinja2==3.1.6", "rich==15.0.0"]
 test = ["pytest==9.2.0", "hypothesis==6.170.15", "ruff==0.17.6"]
 
 setup(
@@ -25,6 +25,7 @@ setup(
     description="Labels, samples and models for a recommender's retrieval and pre-ranking stages",
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
+    package_data={"jobs.report": ["page.html"]},
     packages=find_packages(include=["schemas*", "models*", "jobs*", "airflow_dags*"]),
     install_requires=["pyarrow==26.0.1", "deltalake==1.6.6"],
     extras_require={"spark": spark, "train": train, "airflow": airflow, "report": report, "test": test},
