@@ -40,7 +40,6 @@ from schemas.storage import Root
 from schemas.table import MissingDataError
 
 MODEL = "increc"
-_USERS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,10 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     targets = targets_of(requests)
     retrieved = retrieved_lists(root, day, request_ids)
     command.log(f"{len(request_ids)} requests, {len(targets.rows)} targets, channels {', '.join(retrieved) or 'none'}")
+    popularity = popularity_of(stats, targets.item_ids)
+    cold = requests["history_item_ids"].lengths < settings.cold_start_below
 
     def rows_of(variant: str, seed: int, measured: Measured) -> Iterator[dict]:
-        popularity = popularity_of(stats, targets.item_ids)
-        cold = requests["history_item_ids"].lengths < settings.cold_start_below
         values = [*retrieval_metrics.summarise(targets, measured, popularity, cold)]
         if variant == "random":
             values += retrieval_metrics.expected_at_random(targets, measured)
@@ -143,7 +142,8 @@ def retrieved_lists(root: str, day: date, request_ids: pa.Array) -> dict[str, Ra
     source = arrow.delta(root, retrievals).to_pyarrow_dataset()
     found: dict[str, list[tuple[np.ndarray, pa.Array]]] = {}
     columns = ["request_id", "channel", "item_ids"]
-    for batch in source.to_batches(columns=columns, filter=pc.field("date") == day, batch_size=4096):
+    ahead = {"batch_size": 4096, "batch_readahead": 2, "fragment_readahead": 1}  # the lists are most of the logs
+    for batch in source.to_batches(columns=columns, filter=pc.field("date") == day, **ahead):
         places = pc.index_in(batch["request_id"], value_set=request_ids)
         wanted = batch.append_column("row", places).filter(pc.is_valid(places))
         for channel in pc.unique(wanted["channel"]).to_pylist():
@@ -214,9 +214,7 @@ def known_conversions(root: str, day: date, settings: Settings) -> tuple[np.ndar
 def trained_scorer(model: IncRec, requests: Batch) -> tuple[np.ndarray, Scorer]:
     """The model's catalogue, ascending, and its inner products."""
     catalogue = np.sort(model.item_vocabulary)
-    items_CD, count = model.item_vectors(catalogue), inputs.size(requests)
-    parts = [np.arange(start, min(start + _USERS_AT_ONCE, count)) for start in range(0, count, _USERS_AT_ONCE)]
-    users_ND = np.concatenate([model.user_vectors(inputs.take(requests, rows)) for rows in parts or [np.arange(0)]])
+    users_ND, items_CD = model.user_vectors(requests), model.item_vectors(catalogue)
     return catalogue, lambda start, stop: users_ND[start:stop] @ items_CD.T
 
 
