@@ -1,5 +1,6 @@
 """train_increc from samples to a published model: it learns, it repeats itself, it goes on from yesterday."""
 
+from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 
 import models  # noqa: F401 isort: skip
@@ -7,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs import train_increc
+from jobs import train_increc, training
 from models import checkpoint, increc_presets, inputs
 from models.checkpoint import ModelDirectory
 from models.increc import load
@@ -170,7 +171,7 @@ def test_a_gap_or_a_missing_date_is_an_error_that_leaves_no_model(tmp_path):
 
 def test_a_model_of_other_settings_is_not_continued(trained, capsys):
     other = increc_presets.replace(increc_presets.tiny(), dimensions=8)
-    assert not train_increc._continues(model_of(trained, FIRST + timedelta(1)), other)
+    assert not training.continues(model_of(trained, FIRST + timedelta(1)), asdict(other))
     assert "has other settings: starting from nothing" in capsys.readouterr().err
 
 
