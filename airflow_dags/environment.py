@@ -121,11 +121,13 @@ def install(extras):
     python = str(VENV / "bin" / "python")
     if _stamped(extras) and _output([python, "-c", "import sys; print(sys.prefix)"]).strip() == str(VENV):
         return python
-    say(f"setting up {VENV} (3-5 minutes, once)")
     if STAMP.exists():
         STAMP.unlink()
-    if "pip " not in _output([python, "-m", "pip", "--version"]):
-        made = subprocess.run([find_python(), "-m", "venv", "--clear", str(VENV)], stdout=subprocess.DEVNULL)
+    usable = "pip " in _output([python, "-m", "pip", "--version"])
+    maker = None if usable else find_python()
+    say(f"setting up {VENV} (3-5 minutes, once)")
+    if maker:
+        made = subprocess.run([maker, "-m", "venv", "--clear", str(VENV)], stdout=subprocess.DEVNULL)
         if made.returncode:
             sys.exit(f"{VENV} could not be made: install Python's venv (Debian, Ubuntu: apt-get install python3-venv)")
     log = VENV / "install.log"
