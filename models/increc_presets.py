@@ -37,7 +37,7 @@ class IncRecSettings:
     exposures_per_request: int = 2
     targets_per_request: int = 8
     batch_requests: int = 512
-    epochs: int = 6
+    epochs: int = 4
     learning_rate: float = 0.1
 
     def __post_init__(self):
