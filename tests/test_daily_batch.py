@@ -238,7 +238,7 @@ def test_a_run_is_done_again_when_logs_or_settings_change(tmp_path):
 
 
 def test_airflow_runs_the_whole_batch_on_a_small_simulated_world(tmp_path, run_job, monkeypatch, capsys):
-    """A backfill of two days in one DAG run: every table of the contract exists afterwards."""
+    """A backfill after a day of logs alone, in one DAG run: every table of the contract exists afterwards."""
     root, home = tmp_path / "root", tmp_path / "airflow"
     world = ("--date", "2020-01-01", "--days", 3, "--users", 300, "--items", 400, "--seed", 1)
     status, _, fault = run_job("simulate_logs", "--root", root, *world)
@@ -247,7 +247,8 @@ def test_airflow_runs_the_whole_batch_on_a_small_simulated_world(tmp_path, run_j
     for name, value in run_daily_batch.settings(home).items():
         monkeypatch.setenv(name, value)
     run_daily_batch.prepare_airflow(home)
-    conf = {"root": str(root), "first_date": "2020-01-01", "days": 2, "model_size": "tiny"}
+    first = {"first_log_date": "2020-01-01", "first_date": "2020-01-02"}
+    conf = {"root": str(root), **first, "days": 1, "model_size": "tiny"}
     run_daily_batch.run_dag(date(2020, 1, 3), conf, home / "log")
 
     done = [line.split()[0] for line in capsys.readouterr().err.splitlines() if " s" in line and "airflow" not in line]
