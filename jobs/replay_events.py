@@ -17,14 +17,16 @@ Writes: landing/requests, landing/retrievals, landing/stages, landing/impression
 
 import argparse
 import json
+from collections.abc import Sequence
 from datetime import date, timedelta
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs import command
 from jobs.command import WorkFailedError
-from jobs.replay import cascade, channels
+from jobs.replay.answers import answers
+from jobs.replay.cascade import CHANNELS
 from jobs.replay.event_log import EventLog, fingerprint, open_log
 from jobs.replay.sessions import request_id
 from jobs.replay.settings import DENSITIES, SESSION, Settings
@@ -82,29 +84,37 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
 
 def simulate(log: EventLog, day: date, today: DataFrame) -> dict[Table, DataFrame]:
     """What the simulated funnel logs for the date's requests: retrievals, stages, impressions."""
-    ranker, fitted, settings = log.ranker(day), log.channels(day), log.settings
-    lists = channels.retrieve(fitted, today.select("user_id").distinct(), settings)
-    lists = lists.repartition("user_id").persist()
-    staged = cascade.rank(cascade.pre_rank(lists, fitted, settings), ranker, settings).persist()
-    answered = {}
-    for table, source, kind in ((logs.retrievals, lists, "channel"), (logs.stages, staged, "stage")):
-        answered[table] = today.join(source, on="user_id", how="inner").select(
+    ranker = log.ranker(day)
+    users = today.select("user_id").distinct()
+    answered = answers(log.channels(day), ranker, users, log.settings).persist()
+    told = today.join(answered, on="user_id", how="inner")
+    shown = told.select("request_id", "request_time", F.posexplode(f"{Stage.RE_RANKING}_items").alias("at", "item_id"))
+    return {
+        logs.retrievals: told.select("request_id", _rows("channel", CHANNELS)).where(F.size("item_ids") > 0),
+        logs.stages: told.select("request_id", _rows("stage", [str(stage) for stage in Stage])),
+        logs.impressions: shown.select(
             "request_id",
-            kind,
-            F.col("items.item_id").alias("item_ids"),
-            F.col("items.score").alias("scores"),
+            "item_id",
+            (F.col("at") + 1).alias("position"),
+            F.col("request_time").alias("impression_time"),
+        ),
+    }
+
+
+def _rows(kind: str, names: Sequence[str]) -> Column:
+    """One row for each channel or stage: its name, item_ids, scores."""
+    return F.inline(
+        F.array(
+            *(
+                F.struct(
+                    F.lit(name).alias(kind),
+                    F.col(f"{name}_items").alias("item_ids"),
+                    F.col(f"{name}_scores").alias("scores"),
+                )
+                for name in names
+            )
         )
-    exposed = staged.where(F.col("stage") == str(Stage.RE_RANKING))
-    shown = today.join(exposed, on="user_id", how="inner").select(
-        "request_id", F.posexplode("items.item_id").alias("at", "item_id"), F.col("request_time")
     )
-    answered[logs.impressions] = shown.select(
-        "request_id",
-        "item_id",
-        (F.col("at") + 1).cast("int").alias("position"),
-        F.col("request_time").alias("impression_time"),
-    )
-    return answered
 
 
 def item_snapshot(log: EventLog, day: date) -> DataFrame:

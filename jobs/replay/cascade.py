@@ -1,145 +1,226 @@
-"""The simulated stages after retrieval: pre-ranking, a ranker fitted on the day before, a re-ranker that spreads."""
+"""The simulated funnel of a batch of users: four channels merged, pre-ranked, ranked, spread.
+
+NumPy over whole Arrow batches, since a date has millions of candidates: as exploded Spark rows they cost many times the
+processor time. Candidates are flat parallel arrays in which `row` is the user's row in the batch. Scores are
+rounded to a millionth and equal scores are in the order of item_id, so that no list hangs on the last bit of a sum.
+"""
 
 from dataclasses import dataclass
 
-from pyspark.ml.classification import LogisticRegression
-from pyspark.ml.feature import VectorAssembler
-from pyspark.sql import Column, DataFrame, Window
-from pyspark.sql import functions as F
+import numpy as np
+import pyarrow as pa
 
-from jobs.replay.channels import ALS_CHANNEL, CHANNELS, ITEM_CF, OWN, Channels
 from jobs.replay.settings import Settings
-from schemas.labels import Stage
 
-FEATURES = ("item_cf", "als", "own", "popularity", "channels", "category")
+HOT, ITEM_CF, ALS, OWN = "hot", "item_cf", "als", "own"
+CHANNELS = (HOT, ITEM_CF, ALS, OWN)
+FEATURES = (ITEM_CF, ALS, OWN, "popularity", "channels", "category")
+_NO_CATEGORY = -1
 
 
 @dataclass(frozen=True)
-class Ranker:
-    """A logistic regression on FEATURES, in that order."""
+class Found:
+    """What one channel returned to a batch: parallel arrays, by row and best first."""
 
-    coefficients: tuple[float, ...]
-    intercept: float
+    row: np.ndarray
+    item: np.ndarray
+    score: np.ndarray
+    uses: np.ndarray
+    category: np.ndarray
 
-    def probability(self) -> Column:
-        """P(the user acts on the item that day), rounded to 1e-9."""
-        terms = [F.col(name) * weight for name, weight in zip(FEATURES, self.coefficients, strict=True)]
-        total = F.lit(self.intercept)
-        for term in terms:
-            total = total + term
-        return F.round(1 / (1 + F.exp(-total)), 9)
+    def take(self, index: np.ndarray) -> "Found":
+        return Found(*(values[index] for values in vars(self).values()))
+
+    @property
+    def position(self) -> np.ndarray:
+        """Place in the row's list, from 0."""
+        return place(self.row)
 
 
-def pre_rank(lists: DataFrame, channels: Channels, settings: Settings) -> DataFrame:
-    """The candidates that pre-ranking lets through: user_id, item_id, channel, pre_score, pre_rank, FEATURES.
+@dataclass(frozen=True)
+class Catalogue:
+    """The hot items, best first, and the items that ALS knows, by item_id, with their factors (items x rank)."""
+
+    hot: Found
+    known: Found
+    factors: np.ndarray
+    most_uses: int
+
+    @classmethod
+    def of(cls, most_used: pa.Table, factors: pa.Table, size: int) -> "Catalogue":
+        """From the most used items, best first (item_id, uses, category_id), and ALS's (id, features)."""
+        item, uses = (most_used.column(name).to_numpy().astype(np.int64) for name in ("item_id", "uses"))
+        category = most_used.column("category_id").fill_null(_NO_CATEGORY).to_numpy().astype(np.int64)
+        every = Found(np.zeros(len(item), np.int64), item, uses.astype(np.float64), uses, category)
+        ids = factors.column("id").to_numpy().astype(np.int64)
+        vectors = np.stack(factors.column("features").to_numpy()).astype(np.float64)
+        by_id = np.argsort(item)
+        by_id = by_id[np.isin(item[by_id], ids)]
+        return cls(every.take(slice(size)), every.take(by_id), vectors[np.argsort(ids)], int(uses[0]))
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The batch's pre-ranked items: `features` is (items, FEATURES); `channel` indexes CHANNELS."""
+
+    row: np.ndarray
+    item: np.ndarray
+    channel: np.ndarray
+    pre_score: np.ndarray
+    features: np.ndarray
+
+    def take(self, index: np.ndarray) -> "Candidates":
+        return Candidates(*(values[index] for values in vars(self).values()))
+
+
+def retrieve(batch: pa.RecordBatch, catalogue: Catalogue, settings: Settings) -> dict[str, Found]:
+    """Each channel's items for the users of a batch of channels.questions."""
+    size = settings.channel_size
+    return {
+        HOT: _hot(batch.num_rows, catalogue),
+        ITEM_CF: _item_cf(batch.column("near"), size),
+        ALS: _als(batch.column("factors"), catalogue, size),
+        OWN: _own(batch.column("own"), settings.own_items),
+    }
+
+
+def pre_rank(found: dict[str, Found], batch: pa.RecordBatch, catalogue: Catalogue, settings: Settings) -> Candidates:
+    """The candidates that pre-ranking lets through, best first.
 
     A simple score, biased to popularity as real ones are: log(1 + uses), 1 at the most used item, plus half of how
-    near the top of its best channel the item stands. `channel` is the channel that places the item highest.
+    near the top of its best channel the item stands. `channel` is the one that places the item highest.
     """
-    most = channels.items.agg(F.log1p(F.max("uses")).alias("most"))
-    exploded = lists.select("user_id", "channel", F.posexplode("items").alias("position", "one"))
-    score = {
-        name: F.coalesce(F.max(F.when(F.col("channel") == name, F.col("one.score").cast("double"))), F.lit(0.0))
-        for name in (ITEM_CF, ALS_CHANNEL, OWN)
-    }
-    merged = exploded.groupBy("user_id", F.col("one.item_id").alias("item_id")).agg(
-        F.min(F.struct("position", "channel")).alias("best"),
-        (F.count("*") / len(CHANNELS)).alias("channels"),
-        *(column.alias(name) for name, column in score.items()),
+    row, item, uses, category = (
+        np.concatenate([getattr(found[name], field) for name in CHANNELS])
+        for field in ("row", "item", "uses", "category")
     )
-    scored = merged.join(F.broadcast(channels.items.crossJoin(most)), on="item_id", how="inner").select(
-        "user_id",
-        "item_id",
-        F.col("best.channel").alias("channel"),
-        F.col("best.position").alias("position"),
-        "category_id",
-        "channels",
-        *score,
-        (F.log1p("uses") / F.col("most")).alias("popularity"),
+    channel = np.repeat(np.arange(len(CHANNELS)), [len(found[name].row) for name in CHANNELS])
+    position = np.concatenate([found[name].position for name in CHANNELS])
+    score = np.concatenate([found[name].score for name in CHANNELS])
+    order = np.lexsort((item, row))
+    first = starts(row[order], item[order])
+    best = np.minimum.reduceat((position * len(CHANNELS) + channel)[order], first)
+    one = order[first]
+    by_channel = [
+        np.add.reduceat(np.where(channel == CHANNELS.index(name), score, 0.0)[order], first)
+        for name in (ITEM_CF, ALS, OWN)
+    ]
+    popularity = np.log1p(uses[one]) / np.log1p(catalogue.most_uses)
+    channels = np.diff(np.append(first, len(order))) / len(CHANNELS)
+    shares = category_shares(row[one], category[one], batch.column("own"))
+    near_top = np.maximum(0.0, 1 - best // len(CHANNELS) / settings.channel_size)
+    merged = Candidates(
+        row[one],
+        item[one],
+        best % len(CHANNELS),
+        np.round(popularity + 0.5 * near_top, 6),
+        np.stack([*by_channel, popularity, channels, shares], axis=1),
     )
-    near_top = F.greatest(F.lit(0.0), 1 - F.col("position") / settings.channel_size)
-    scored = scored.withColumn("pre_score", F.round(F.col("popularity") + 0.5 * near_top, 6))
-    best_first = Window.partitionBy("user_id").orderBy(F.desc("pre_score"), "item_id")
-    kept = scored.withColumn("pre_rank", F.row_number().over(best_first))
-    return _with_category_share(kept.where(F.col("pre_rank") <= settings.pre_ranked), channels)
+    merged = merged.take(np.lexsort((merged.item, -merged.pre_score, merged.row)))
+    return merged.take(place(merged.row) < settings.pre_ranked)
 
 
-def rank(pre_ranked: DataFrame, ranker: Ranker | None, settings: Settings) -> DataFrame:
-    """user_id, stage, items array<struct<item_id, score>> for each of the three stages, best first.
+def rank(kept: Candidates, score: np.ndarray) -> np.ndarray:
+    """The ranking stage: an index into the candidates, each row's best first."""
+    return np.lexsort((kept.item, -score, kept.row))
 
-    Without a ranker (nothing earlier to fit it on) the pre-ranking score orders the ranking stage as well. The
-    re-ranker spreads: the best `spread` items of each channel come before any channel's next ones, in the ranking's
-    order; the first `exposed` items are let through.
+
+def spread(kept: Candidates, score: np.ndarray, settings: Settings) -> np.ndarray:
+    """The re-ranking stage: an index into the candidates, each row's exposed ones, best first.
+
+    The best `spread` items of each channel come before any channel's next ones; among those the ranking's order
+    stands.
     """
-    scored = pre_ranked.withColumn("score", ranker.probability() if ranker else F.col("pre_score"))
-    order = (F.desc("score"), F.col("item_id"))
-    in_channel = F.row_number().over(Window.partitionBy("user_id", "channel").orderBy(*order))
-    turn = F.floor((in_channel - 1) / settings.spread)
-    ranked = scored.withColumn("turn", turn).groupBy("user_id")
-    pre, ranking, spread = (
-        F.sort_array(F.collect_list(F.struct(*keys, "item_id", F.col(shown).cast("float").alias("score"))))
-        for keys, shown in (
-            ((F.col("pre_rank"),), "pre_score"),
-            ((-F.col("score"),), "score"),
-            ((F.col("turn"), -F.col("score")), "score"),
-        )
-    )
-    stages = ranked.agg(
-        pre.alias(Stage.PRE_RANKING), ranking.alias(Stage.RANKING), F.slice(spread, 1, settings.exposed).alias("last")
-    )
-    return stages.select(
-        "user_id",
-        F.inline(
-            F.array(
-                *(
-                    F.struct(F.lit(str(stage)).alias("stage"), _shown(name).alias("items"))
-                    for stage, name in (
-                        (Stage.PRE_RANKING, Stage.PRE_RANKING),
-                        (Stage.RANKING, Stage.RANKING),
-                        (Stage.RE_RANKING, "last"),
-                    )
-                )
-            )
-        ),
-    )
+    in_channel = np.lexsort((kept.item, -score, kept.channel, kept.row))
+    turn = np.empty(len(in_channel), np.int64)
+    turn[in_channel] = place(kept.row[in_channel], kept.channel[in_channel]) // settings.spread
+    order = np.lexsort((kept.item, -score, turn, kept.row))
+    return order[place(kept.row[order]) < settings.exposed]
 
 
-def fit_ranker(pre_ranked: DataFrame, acted: DataFrame, settings: Settings) -> Ranker | None:
-    """Learn which pre-ranked items (of one day's users) the user acted on that day; None if none was.
-
-    Args:
-        pre_ranked: as pre_rank gives it, by channels fitted on days before that day.
-        acted: user_id, item_id of that day.
-    """
-    labels = acted.select("user_id", "item_id").distinct().withColumn("label", F.lit(1.0))
-    rows = pre_ranked.join(labels, on=["user_id", "item_id"], how="left").fillna(0.0, subset=["label"])
-    lucky = chance(settings.seed, "user_id", "item_id") < settings.ranker_negative_share
-    rows = rows.where((F.col("label") == 1.0) | lucky).select("label", *FEATURES)
-    rows = VectorAssembler(inputCols=list(FEATURES), outputCol="features").transform(rows).persist()
-    classes = {row["label"] for row in rows.select("label").distinct().collect()}
-    if classes != {0.0, 1.0}:
-        rows.unpersist()
-        return None
-    model = LogisticRegression(maxIter=20, regParam=1e-3).fit(rows.select("label", "features"))
-    rows.unpersist()
-    return Ranker(tuple(round(float(weight), 6) for weight in model.coefficients), round(float(model.intercept), 6))
+def category_shares(row: np.ndarray, category: np.ndarray, own: pa.ListArray) -> np.ndarray:
+    """The share of each row's own items that are in the category; 0 where there is no category."""
+    owner, history = _flat(own)
+    theirs = history["category_id"]
+    categories = np.unique(np.concatenate([theirs, category]))
+    width = len(categories)
+    keys, counts = np.unique(owner * width + np.searchsorted(categories, theirs), return_counts=True)
+    lengths = np.maximum(1, np.bincount(owner, minlength=len(own)))
+    if len(keys) == 0:
+        return np.zeros(len(row))
+    wanted = row * width + np.searchsorted(categories, category)
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    matches = np.where((keys[at] == wanted) & (category != _NO_CATEGORY), counts[at], 0)
+    return matches / lengths[row]
 
 
-def chance(seed: int, *ids: str) -> Column:
-    """A number in [0, 1) that depends on the seed and the ids alone."""
-    return (F.xxhash64(F.lit(seed), *ids) % 1_000_003 + 1_000_003) % 1_000_003 / 1_000_003
+def starts(*keys: np.ndarray) -> np.ndarray:
+    """Where in sorted parallel keys each group begins."""
+    changed = np.zeros(len(keys[0]), bool)
+    changed[:1] = True
+    for key in keys:
+        changed[1:] |= key[1:] != key[:-1]
+    return np.flatnonzero(changed)
 
 
-def _with_category_share(kept: DataFrame, channels: Channels) -> DataFrame:
-    """`category`: the share of the user's history that is in the item's category; 0 where the log has none."""
-    known = channels.items.where(F.col("category_id").isNotNull()).select("item_id", "category_id")
-    used = channels.histories.select(
-        "user_id", F.size("items").alias("of"), F.explode("items.item_id").alias("item_id")
-    )
-    used = used.join(known, on="item_id", how="inner")
-    shares = used.groupBy("user_id", "category_id").agg((F.count("*") / F.first("of")).alias("category"))
-    return kept.join(shares, on=["user_id", "category_id"], how="left").fillna(0.0, subset=["category"])
+def place(*keys: np.ndarray) -> np.ndarray:
+    """How many of its group stand before each element of sorted parallel keys."""
+    first = starts(*keys)
+    lengths = np.diff(np.append(first, len(keys[0])))
+    return np.arange(len(keys[0])) - np.repeat(first, lengths)
 
 
-def _shown(name: str) -> Column:
-    return F.transform(name, lambda one: F.struct(one["item_id"].alias("item_id"), one["score"].alias("score")))
+def _hot(rows: int, catalogue: Catalogue) -> Found:
+    tiled = catalogue.hot.take(np.tile(np.arange(len(catalogue.hot.item)), rows))
+    return Found(np.repeat(np.arange(rows), len(catalogue.hot.item)), *list(vars(tiled).values())[1:])
+
+
+def _item_cf(near: pa.ListArray, size: int) -> Found:
+    """A score sums similarity / sqrt(how recent the user's item is, 1 = latest) over the user's latest items."""
+    row, parts = _flat(near)
+    order = np.lexsort((parts["part"], parts["item_id"], row))
+    first = starts(row[order], parts["item_id"][order])
+    one = order[first]
+    score = np.round(np.add.reduceat(parts["part"][order], first), 6) if len(first) else np.zeros(0)
+    found = Found(row[one], parts["item_id"][one], score, parts["uses"][one], parts["category_id"][one])
+    return _best(found, size)
+
+
+def _als(factors: pa.ListArray, catalogue: Catalogue, size: int) -> Found:
+    """The items of the greatest products of factors; none for a user that ALS does not know."""
+    row = np.flatnonzero(~factors.is_null().to_numpy(zero_copy_only=False))
+    if len(row) == 0:
+        return catalogue.known.take(slice(0))
+    users = factors.flatten().to_numpy().reshape(len(row), -1).astype(np.float64)
+    scores = np.round(users @ catalogue.factors.T, 6)
+    last = max(0, scores.shape[1] - size)
+    at_least = np.partition(scores, last, axis=1)[:, [last]]
+    owner, at = np.nonzero(scores >= at_least)
+    known = catalogue.known.take(at)
+    return _best(Found(row[owner], known.item, scores[owner, at], known.uses, known.category), size)
+
+
+def _own(own: pa.ListArray, size: int) -> Found:
+    """The latest items; the score is 1 / rank."""
+    row, items = _flat(own)
+    position = place(row)
+    found = Found(row, items["item_id"], 1 / (position + 1), items["uses"], items["category_id"])
+    return found.take(position < size)
+
+
+def _best(found: Found, size: int) -> Found:
+    found = found.take(np.lexsort((found.item, -found.score, found.row)))
+    return found.take(found.position < size)
+
+
+def _flat(lists: pa.ListArray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """A list<struct> column as the row of each element and a flat array for each field."""
+    lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    values = lists.flatten()
+    fields = {}
+    for number, field in enumerate(values.type):
+        array = values.field(number)
+        if pa.types.is_integer(field.type):
+            array = array.fill_null(_NO_CATEGORY)
+        fields[field.name] = array.to_numpy(zero_copy_only=False)
+    return np.repeat(np.arange(len(lists)), lengths), fields

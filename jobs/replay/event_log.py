@@ -11,12 +11,15 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.command import WorkFailedError
-from jobs.replay import cascade, channels, sources
+from jobs.replay import channels, ranker, sources
+from jobs.replay.answers import examples
+from jobs.replay.ranker import Ranker
 from jobs.replay.sessions import requests_of, with_requests
 from jobs.replay.settings import Settings
 from schemas.table import MissingDataError
 
 _DAY = timedelta(1)
+_ROWS_PER_PARTITION = 250_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,17 +52,15 @@ class EventLog:
             self._fitted[day] = channels.fit(self.before(day), self.settings)
         return self._fitted[day]
 
-    def ranker(self, day: date) -> cascade.Ranker | None:
-        """Fitted on what some users did on the day before, seen by the channels of that day."""
+    def ranker(self, day: date) -> Ranker:
+        """Fitted on what some users did on the day before, as the channels of that day saw them."""
         eve = day - _DAY
         if eve <= self.first:
-            return None
+            return Ranker()
         users = self.requests(eve).select("user_id").distinct()
-        users = users.orderBy(cascade.chance(self.settings.seed, "user_id"), "user_id")
-        users = users.limit(self.settings.ranker_users)
-        known = self.channels(eve)
-        lists = channels.retrieve(known, users, self.settings)
-        return cascade.fit_ranker(cascade.pre_rank(lists, known, self.settings), self.on(eve), self.settings)
+        users = users.orderBy(ranker.chance(self.settings.seed, "user_id"), "user_id")
+        seen = examples(self.channels(eve), users.limit(self.settings.ranker_users), self.settings)
+        return ranker.fit(seen, self.on(eve), self.settings)
 
 
 def fingerprint(path: str) -> str:
@@ -117,6 +118,7 @@ def open_log(spark: SparkSession, path: str, identity: str, settings: Settings) 
         )
     if seen["first"] is None:
         raise WorkFailedError(f"{path} has no event from {source.first} to {source.end} among {seen['rows']} rows")
-    events = with_requests(rows.where(inside).drop("line"), settings).persist()
+    kept = rows.where(inside).drop("line").repartition(2 + seen["rows"] // _ROWS_PER_PARTITION, "user_id")
+    events = with_requests(kept, settings).persist()
     counts = {"events": seen["rows"] - seen["outside"], "outside_time_range": seen["outside"]}
     return EventLog(events, settings, seen["first"], seen["last"], counts)
