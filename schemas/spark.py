@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from datetime import date, timedelta
 
 import pyarrow as pa
@@ -43,6 +44,8 @@ def session(app_name: str) -> SparkSession:
         builder = builder.config("spark.jars.packages", DELTA_PACKAGE).config("spark.driver.memory", "4g")
         builder = builder.config("spark.master", os.environ.get("SPARK_MASTER", "local[*]"))
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        # Spark's Python workers would be the path's python3, which lacks what this one has installed.
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     for key, value in _DEFAULTS.items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
