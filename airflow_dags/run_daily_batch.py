@@ -269,6 +269,8 @@ def arg_parser():
 if __name__ == "__main__":
     given = arg_parser().parse_args()
     environment.enter(environment.RUN_EXTRAS, ["-m", "airflow_dags.run_daily_batch", *sys.argv[1:]])
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)  # what was started is stopped too
     try:
         main(Path(given.root).absolute(), given.again)
     except KeyboardInterrupt:
