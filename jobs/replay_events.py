@@ -69,27 +69,31 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     if not log.first <= day <= log.last:
         raise WorkFailedError(f"{arguments.events} has no events on {day}; it has {log.first} to {log.last}")
 
-    frames = {logs.items: item_snapshot(log, day)}
-    if day > log.first:
-        today = log.requests(day).persist()
-        frames |= {logs.requests: today} | simulate(log, day, today)
+    told = tell(log, day, log.requests(day)).persist() if day > log.first else None
+    frames = {logs.items: item_snapshot(log, day)} | (logs_of(told) if told else {})
     counts = {}
     for table in (*REPLAYED, logs.items):
         counts[table.name] = land(store, table, day, frames.get(table), made_from, settings)
     shown = exposures(store, log, day - timedelta(1), made_from).unionByName(exposures(store, log, day, made_from))
     happened = name_requests(log.on(day), shown)
     counts["conversions"] = land(store, logs.conversions, day, happened, made_from, settings)
+    if told:
+        told.unpersist()
     return {"rows_written": sum(counts.values()), **counts, "log": log.counts}
 
 
-def simulate(log: EventLog, day: date, today: DataFrame) -> dict[Table, DataFrame]:
-    """What the simulated funnel logs for the date's requests: retrievals, stages, impressions."""
+def tell(log: EventLog, day: date, asked: DataFrame) -> DataFrame:
+    """Requests of the date with what the simulated funnel answers their users: see answers."""
     ranker = log.ranker(day)
-    users = today.select("user_id").distinct()
-    answered = answers(log.channels(day), ranker, users, log.settings).persist()
-    told = today.join(answered, on="user_id", how="inner")
+    users = asked.select("user_id").distinct()
+    return asked.join(answers(log.channels(day), ranker, users, log.settings), on="user_id", how="inner")
+
+
+def logs_of(told: DataFrame) -> dict[Table, DataFrame]:
+    """What the funnel logs of requests and their answers."""
     shown = told.select("request_id", "request_time", F.posexplode(f"{Stage.RE_RANKING}_items").alias("at", "item_id"))
     return {
+        logs.requests: told,
         logs.retrievals: told.select("request_id", _rows("channel", CHANNELS)).where(F.size("item_ids") > 0),
         logs.stages: told.select("request_id", _rows("stage", [str(stage) for stage in Stage])),
         logs.impressions: shown.select(
@@ -153,8 +157,8 @@ def exposures(store: Store, log: EventLog, day: date, made_from: dict) -> DataFr
     if day <= log.first:
         return nothing(store, logs.impressions).select("request_id", "item_id")
     late = log.on(day + timedelta(1)).where(F.to_date("latest_request_time") == F.lit(day))
-    today = log.requests(day).join(late.select("user_id"), on="user_id", how="left_semi")
-    return simulate(log, day, today)[logs.impressions].select("request_id", "item_id")
+    asked = log.requests(day).join(late.select("user_id"), on="user_id", how="left_semi")
+    return logs_of(tell(log, day, asked))[logs.impressions].select("request_id", "item_id")
 
 
 def is_landed(root: Root, table: Table, day: date, made_from: dict, settings: Settings) -> bool:

@@ -65,22 +65,28 @@ def questions(channels: Channels, users: DataFrame, settings: Settings) -> DataF
     user_id; own array<struct<item_id, category_id, uses>>, latest first; near array<struct<item_id, part, uses,
     category_id>>, the neighbours of the latest items, not yet summed; factors array<float>.
     """
-    known = channels.histories.join(users, on="user_id", how="left_semi")
-    triggers = known.select("user_id", F.posexplode(F.slice("items.item_id", 1, settings.trigger_items)))
-    triggers = triggers.withColumnRenamed("col", "item_id").join(channels.neighbours, on="item_id", how="inner")
+    known = users.join(channels.histories, on="user_id", how="left")
+    known = known.join(channels.user_factors, on="user_id", how="left").select(
+        "user_id",
+        "factors",
+        F.transform("items", lambda one: F.struct(one["item_id"], one["category_id"], one["uses"])).alias("own"),
+        F.posexplode_outer(F.slice("items.item_id", 1, settings.trigger_items)).alias("age", "item_id"),
+    )
     part = F.transform(
         "neighbours",
         lambda one: F.struct(
             one["item_id"].alias("item_id"),
-            (one["similarity"] / F.sqrt(F.col("pos") + 1)).alias("part"),
+            (one["similarity"] / F.sqrt(F.col("age") + 1)).alias("part"),
             one["uses"].alias("uses"),
             one["category_id"].alias("category_id"),
         ),
     )
-    near = triggers.groupBy("user_id").agg(F.flatten(F.collect_list(part)).alias("near"))
-    own = F.transform("items", lambda one: F.struct(one["item_id"], one["category_id"], one["uses"]))
-    asked = users.join(known.select("user_id", own.alias("own")), on="user_id", how="left")
-    return asked.join(near, on="user_id", how="left").join(channels.user_factors, on="user_id", how="left")
+    triggered = known.join(channels.neighbours, on="item_id", how="left")
+    return triggered.groupBy("user_id").agg(
+        F.first("own").alias("own"),
+        F.flatten(F.collect_list(part)).alias("near"),
+        F.first("factors").alias("factors"),
+    )
 
 
 def _histories(used: DataFrame, items: DataFrame, settings: Settings) -> DataFrame:

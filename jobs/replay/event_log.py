@@ -118,7 +118,9 @@ def open_log(spark: SparkSession, path: str, identity: str, settings: Settings) 
         )
     if seen["first"] is None:
         raise WorkFailedError(f"{path} has no event from {source.first} to {source.end} among {seen['rows']} rows")
-    kept = rows.where(inside).drop("line").repartition(2 + seen["rows"] // _ROWS_PER_PARTITION, "user_id")
+    partitions = 2 + seen["rows"] // _ROWS_PER_PARTITION
+    spark.conf.set("spark.sql.shuffle.partitions", partitions)
+    kept = rows.where(inside).drop("line").repartition(partitions, "user_id")
     events = with_requests(kept, settings).persist()
     counts = {"events": seen["rows"] - seen["outside"], "outside_time_range": seen["outside"]}
     return EventLog(events, settings, seen["first"], seen["last"], counts)

@@ -42,7 +42,7 @@ def fit(examples: DataFrame, acted: DataFrame, settings: Settings) -> Ranker:
     seen = rows.agg(F.min("label").alias("least"), F.max("label").alias("most")).first()
     ranker = Ranker()
     if (seen["least"], seen["most"]) == (0.0, 1.0):
-        model = LogisticRegression(maxIter=20, regParam=1e-3).fit(rows)
+        model = LogisticRegression(maxIter=10, regParam=1e-3).fit(rows)
         ranker = Ranker(tuple(round(float(weight), 6) for weight in model.coefficients), round(model.intercept, 6))
     rows.unpersist()
     return ranker
