@@ -1,6 +1,6 @@
 from setuptools import find_packages, setup
 
-spark = ["pyspark==4.2.0", "delta-spark==4.4.0", "numpy==2.4.6"]
+spark = ["pyspark==4.2.0", "delta-spark==4.4.0", "numpy==2.4.6", "pandas==2.3.3"]
 train = [
     "tensorflow==2.21.0",
     "tf-keras==2.21.0",

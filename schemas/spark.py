@@ -6,6 +6,7 @@ import sys
 from datetime import date, timedelta
 
 import pyarrow as pa
+from pyspark import SparkConf
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -16,17 +17,20 @@ from schemas.table import MissingDataError, Table, partition
 # The 4.4.1 Python package exists on its index; its jar does not.
 DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"
 
-_DEFAULTS = {
+# What the tables' contract needs, whatever a submitter says.
+_REQUIRED = {
     "spark.sql.session.timeZone": "UTC",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.legacy.parquet.nanosAsLong": "true",
+    # A date without rows is a state too: its commit says what it was made from.
+    "spark.databricks.delta.skipRecordingEmptyCommits": "false",
+}
+_DEFAULTS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.databricks.delta.snapshotPartitions": "2",
-    # A date without rows is a state too: its commit says what it was made from.
-    "spark.databricks.delta.skipRecordingEmptyCommits": "false",
     "spark.sql.shuffle.partitions": "32",
     "spark.sql.parquet.compression.codec": "zstd",
-    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-    "spark.sql.legacy.parquet.nanosAsLong": "true",
     "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
@@ -36,17 +40,21 @@ _DEFAULTS = {
 def session(app_name: str) -> SparkSession:
     """The job's Spark session with Delta.
 
-    Under spark-submit the master, memory and jars are the submitter's; started by Python it runs on this
-    machine's cores. Settings that a submitter gave win over the defaults here, but for the time zone.
+    Under spark-submit the master, memory and jars are the submitter's, and so is every setting that the tables'
+    contract does not need; started by Python it runs on this machine's cores.
     """
     builder = SparkSession.builder.appName(app_name)
-    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+    settings = _DEFAULTS
+    if "PYSPARK_GATEWAY_PORT" in os.environ:
+        submitted = SparkConf()
+        settings = {key: value for key, value in settings.items() if not submitted.contains(key)}
+    else:
         builder = builder.config("spark.jars.packages", DELTA_PACKAGE).config("spark.driver.memory", "4g")
         builder = builder.config("spark.master", os.environ.get("SPARK_MASTER", "local[*]"))
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         # Spark's Python workers would be the path's python3, which lacks what this one has installed.
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    for key, value in _DEFAULTS.items():
+    for key, value in (settings | _REQUIRED).items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")

@@ -3,20 +3,24 @@
 import pytest
 from pyspark.sql import functions as F
 
-from jobs.funnel.sampling import inclusion_probabilities, uniform
+from jobs.funnel.sampling import bind, capped_factor, inclusion_probability, uniform
 
 
 def test_inclusion_probabilities_by_hand(spark):
     """count 2. [4,1,1]: c=2/6 gives 4/3 > 1, so 4 is capped; 1 left over weights 1+1: c = 1/2.
-    [3,3,3,3]: c = 2/12, each 1/2. [5,1]: no more than count, each 1. [9,9,1]: both nines capped leaves 0 for the last:
-    k=1 gives c=1/10, .9 <= 1, so only the first is capped: 1, .9, .1."""
+    [3,3,3,3]: c = 2/12, each 1/2. [5,1]: no more than count, each 1. [9,9,1]: c = 2/19 caps nothing,
+    since 9 c = 18/19: 18/19, 18/19, 2/19."""
     rows = [([4.0, 1.0, 1.0],), ([3.0] * 4,), ([5.0, 1.0],), ([9.0, 9.0, 1.0],)]
     frame = spark.createDataFrame(rows, "weights array<double>")
-    found = [row[0] for row in frame.select(inclusion_probabilities(F.col("weights"), 2)).collect()]
+
+    def probabilities(factor):
+        return F.transform("weights", lambda weight: inclusion_probability(weight, factor))
+
+    found = [row[0] for row in frame.select(bind(capped_factor(F.col("weights"), 2), probabilities)).collect()]
     assert found[0] == pytest.approx([1, 0.5, 0.5])
     assert found[1] == pytest.approx([0.5] * 4)
     assert found[2] == [1, 1]
-    assert found[3] == pytest.approx([1, 0.9, 0.1])
+    assert found[3] == pytest.approx([18 / 19, 18 / 19, 2 / 19])
 
 
 def test_uniform_is_keyed_and_uniform(spark):

@@ -1,9 +1,11 @@
 """The levels of a request's hybrid sample: where in the funnel each of its items ended."""
 
+from collections.abc import Callable
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.funnel.sampling import inclusion_probabilities, pareto_key, uniform
+from jobs.funnel.sampling import bind, capped_factor, inclusion_probability, pareto_key, uniform
 from schemas.labels import Action, Level
 
 RANKED, FILTERED = 10, 40
@@ -20,93 +22,99 @@ def leveled(requests: DataFrame, seed: int) -> DataFrame:
             pre_ranking list<int64> or null: the output of pre_ranking,
             channels list<list<int64>>: what each channel returned, best first.
     """
-    shown = requests.withColumn("exposed_ids", F.transform("exposed", lambda item: item.item_id))
-    feedback = [
-        _shown(Level.PURCHASED, lambda item: item.action == Action.PURCHASE.value),
-        _shown(Level.CLICKED, lambda item: item.action != Action.PURCHASE.value),
-        _shown(Level.EXPOSED, lambda item: item.action.isNull()),
-    ]
-    return (
-        shown.withColumn("ranked", _ranked(seed))
-        .withColumn("rest", _rest())
-        .withColumn("filtered", _filtered(seed))
-        .withColumn("sampled", F.concat(*feedback, "ranked", "filtered"))
-        .drop("exposed_ids", "ranked", "rest", "filtered")
-    )
-
-
-def _sampled(items: Column, level: Level, weights: Column | None = None) -> Column:
-    """array<struct<item_id, level, weight>> of item ids, of the one level."""
-    weights = F.transform(items, lambda _: F.lit(1.0)) if weights is None else weights
-    pairs = F.arrays_zip(items.alias("item_id"), weights.alias("weight"))
-    return F.transform(
-        pairs,
-        lambda pair: F.struct(
-            pair["item_id"].alias("item_id"),
-            F.lit(level.value).alias("level"),
-            pair["weight"].cast("float").alias("weight"),
+    purchased = F.lit(Action.PURCHASE.value)
+    return requests.withColumn(
+        "sampled",
+        F.concat(
+            _shown(Level.PURCHASED, lambda item: item.action == purchased),
+            _shown(Level.CLICKED, lambda item: item.action != purchased),
+            _shown(Level.EXPOSED, lambda item: item.action.isNull()),
+            _ranked(seed),
+            _filtered(seed),
         ),
     )
 
 
-def _shown(level: Level, belongs) -> Column:
+def _sampled(items: Column, level: Level, weight: Callable[[Column], Column] = lambda _: F.lit(1.0)) -> Column:
+    """array<struct<item_id, level, weight>> of items sorted by (place, item_id)."""
+    return F.transform(
+        F.sort_array(items),
+        lambda item: F.struct(
+            item.item_id.alias("item_id"),
+            F.lit(level.value).alias("level"),
+            weight(item).cast("float").alias("weight"),
+        ),
+    )
+
+
+def _shown(level: Level, belongs: Callable[[Column], Column]) -> Column:
     """The exposed items of a level in the ranking's order; items missing there come last, by item_id."""
     items = F.transform(F.filter("exposed", belongs), lambda item: item.item_id)
-    return _sampled(_in_order(items, lambda item: _place(F.col("ranking"), item)), level)
+    return _sampled(_placed(items, lambda item: F.array_position("ranking", item)), level)
 
 
 def _ranked(seed: int) -> Column:
     """Of the ranking's output that was not exposed, 10 drawn with weight 1 / log2(rank + 1), in its order."""
-    unexposed = F.array_except("ranking", "exposed_ids")
-    weights = F.transform(unexposed, lambda item: 1 / F.log2(_place(F.col("ranking"), item) + 1))
-    probabilities = inclusion_probabilities(weights, RANKED)
-    drawn = F.transform(
-        F.arrays_zip(unexposed.alias("item_id"), probabilities.alias("probability")),
-        lambda pair: F.struct(
-            pareto_key(uniform(seed, F.col("request_id"), pair["item_id"]), pair["probability"]).alias("key"),
-            _place(F.col("ranking"), pair["item_id"]).alias("place"),
-            pair["item_id"].alias("item_id"),
-            (1 / pair["probability"]).alias("weight"),
+    shown = F.transform("exposed", lambda item: item.item_id)
+    placed = F.transform(
+        "ranking",
+        lambda item, index: F.struct(
+            (index + 1).alias("place"), item.alias("item_id"), (1 / F.log2(index + 2)).alias("weight")
         ),
     )
-    kept = F.slice(F.array_sort(drawn), 1, RANKED)
-    ordered = F.array_sort(F.transform(kept, lambda item: F.struct(item.place, item.item_id, item.weight)))
-    ids = F.transform(ordered, lambda item: item["item_id"])
-    return _sampled(ids, Level.RANKED, F.transform(ordered, lambda item: item["weight"]))
+    unexposed = bind(shown, lambda shown: F.filter(placed, lambda item: ~F.array_contains(shown, item.item_id)))
+
+    def drawn(items: Column, factor: Column) -> Column:
+        keyed = F.transform(items, lambda item: _keyed(seed, item, inclusion_probability(item.weight, factor)))
+        chosen = F.slice(F.sort_array(keyed), 1, RANKED)
+        return _sampled(F.transform(chosen, lambda pair: pair.item), Level.RANKED, lambda item: 1 / item.probability)
+
+    def sample(items: Column) -> Column:
+        weights = F.transform(items, lambda item: item.weight)
+        return bind(capped_factor(weights, RANKED), lambda factor: drawn(items, factor))
+
+    return bind(unexposed, sample)
 
 
-def _rest() -> Column:
-    """What was retrieved and pre-ranking did not let through, without the items of the levels above."""
-    retrieved = F.array_distinct(F.flatten("channels"))
-    above = F.concat("pre_ranking", "exposed_ids", "ranking")
-    return F.coalesce(F.array_except(retrieved, above), F.array().cast("array<bigint>"))
+def _keyed(seed: int, item: Column, probability: Column) -> Column:
+    """The item and its probability behind its sampling key."""
+    key = pareto_key(uniform(seed, F.col("request_id"), item.item_id), probability)
+    return F.struct(
+        key.alias("key"),
+        F.struct(item.place.alias("place"), item.item_id.alias("item_id"), probability.alias("probability")).alias(
+            "item"
+        ),
+    )
 
 
 def _filtered(seed: int) -> Column:
-    """40 of the rest, uniformly, in merged retrieval order: best channel position, then item_id."""
-    keyed = F.transform(
-        "rest",
-        lambda item: F.struct(uniform(seed, F.col("request_id"), item).alias("key"), item.alias("item_id")),
-    )
-    drawn = F.transform(F.slice(F.array_sort(keyed), 1, FILTERED), lambda pair: pair["item_id"])
-    weight = F.greatest(F.lit(1.0), F.size("rest") / F.lit(float(FILTERED)))
-    ordered = _in_order(drawn, _best_place)
-    return _sampled(ordered, Level.FILTERED, F.transform(ordered, lambda _: weight))
+    """40 of what was retrieved and dropped by pre-ranking, uniformly; none if pre-ranking was not logged.
+
+    In merged retrieval order: best position in a channel, then item_id.
+    """
+    above = F.concat("pre_ranking", F.transform("exposed", lambda item: item.item_id), "ranking")
+    rest = F.coalesce(F.array_except(F.flatten("channels"), above), F.array().cast("array<bigint>"))
+
+    def best_place(item: Column) -> Column:
+        return F.array_min(F.transform("channels", lambda items: _or_last(F.array_position(items, item))))
+
+    def sample(rest: Column) -> Column:
+        keyed = F.transform(
+            rest,
+            lambda item: F.struct(uniform(seed, F.col("request_id"), item).alias("key"), item.alias("item_id")),
+        )
+        chosen = F.transform(F.slice(F.sort_array(keyed), 1, FILTERED), lambda pair: pair.item_id)
+        inverse = F.greatest(F.lit(1.0), F.size(rest) / F.lit(float(FILTERED)))
+        return _sampled(_placed(chosen, best_place), Level.FILTERED, lambda _: inverse)
+
+    return bind(rest, sample)
 
 
-def _best_place(item: Column) -> Column:
-    """The item's smallest position over the channels that returned it."""
-    return F.array_min(F.transform("channels", lambda items: _place(items, item)))
+def _placed(items: Column, place: Callable[[Column], Column]) -> Column:
+    """Item ids as structs that sort by their place, those without one last."""
+    return F.transform(items, lambda item: F.struct(_or_last(place(item)).alias("place"), item.alias("item_id")))
 
 
-def _place(items: Column, item: Column) -> Column:
-    """The item's position in the list, 1 the first; null if it is not in it."""
-    place = F.array_position(items, item)
-    return F.when(place > 0, place)
-
-
-def _in_order(items: Column, place) -> Column:
-    """The items sorted by their place, those without one last, ties by item_id."""
-    last = F.lit(2**31)
-    keyed = F.transform(items, lambda item: F.struct(F.coalesce(place(item), last).alias("place"), item.alias("id")))
-    return F.transform(F.array_sort(keyed), lambda pair: pair["id"])
+def _or_last(position: Column) -> Column:
+    """A list position, or a number after all of them for the position 0, which means not in the list."""
+    return F.when(position > 0, position).otherwise(F.lit(2**31))
