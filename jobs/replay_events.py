@@ -66,6 +66,7 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
         return {"rows_written": 0, "already_landed": 1}
     store = Store(session("replay_events"), arguments.root)
     log = open_log(store.spark, arguments.events, made_from["events"], settings)
+    store.spark.conf.set("spark.sql.shuffle.partitions", log.partitions)
     if not log.first <= day <= log.last:
         raise WorkFailedError(f"{arguments.events} has no events on {day}; it has {log.first} to {log.last}")
 

@@ -24,13 +24,17 @@ _ROWS_PER_PARTITION = 250_000
 
 @dataclass(frozen=True, eq=False)
 class EventLog:
-    """The events as with_requests gives them, the dates they span, and what the file held."""
+    """The events as with_requests gives them, the dates they span, and what the file held.
+
+    `partitions` is how many the log's size asks for; a small log in many costs more in tasks than in work.
+    """
 
     events: DataFrame
     settings: Settings
     first: date
     last: date
     counts: dict
+    partitions: int
     _fitted: dict[date, channels.Channels] = field(default_factory=dict)
 
     def on(self, day: date) -> DataFrame:
@@ -119,8 +123,7 @@ def open_log(spark: SparkSession, path: str, identity: str, settings: Settings) 
     if seen["first"] is None:
         raise WorkFailedError(f"{path} has no event from {source.first} to {source.end} among {seen['rows']} rows")
     partitions = 2 + seen["rows"] // _ROWS_PER_PARTITION
-    spark.conf.set("spark.sql.shuffle.partitions", partitions)
     kept = rows.where(inside).drop("line").repartition(partitions, "user_id")
     events = with_requests(kept, settings).persist()
     counts = {"events": seen["rows"] - seen["outside"], "outside_time_range": seen["outside"]}
-    return EventLog(events, settings, seen["first"], seen["last"], counts)
+    return EventLog(events, settings, seen["first"], seen["last"], counts, partitions)
