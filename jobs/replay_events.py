@@ -7,8 +7,8 @@ own items), fitted anew for each date on the days before it; a pre-ranking biase
 logistic ranker fitted on the day before; a re-ranker that spreads over the channels and exposes 10. A user's
 requests of one date are answered alike, as by a system that learns overnight. A conversion on an item exposed by
 the user's latest request, less than 24 hours after it, names that request and has scenario `homepage`; any other
-has scenario `elsewhere` and names none. logged_time is event_time. The log's first date has no request: there is
-nothing to fit on. A date already landed from the same file with the same settings is left as it is.
+has scenario `elsewhere` and names none. logged_time is event_time. The log's first four dates have no requests:
+the channels learn from them. A date already landed from the same file with the same settings is left as it is.
 
 Reads:  FILE, the log as it is published (taobao: UserBehavior.csv, or Parquet with its columns)
 Writes: landing/requests, landing/retrievals, landing/stages, landing/impressions, landing/conversions,
@@ -70,7 +70,7 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     if not log.first <= day <= log.last:
         raise WorkFailedError(f"{arguments.events} has no events on {day}; it has {log.first} to {log.last}")
 
-    told = tell(log, day, log.requests(day)).persist() if day > log.first else None
+    told = tell(log, day, log.requests(day)).persist() if day >= log.first_asked else None
     frames = {logs.items: item_snapshot(log, day)} | (logs_of(told) if told else {})
     counts = {}
     for table in (*REPLAYED, logs.items):
@@ -155,7 +155,7 @@ def exposures(store: Store, log: EventLog, day: date, made_from: dict) -> DataFr
     place = landing(logs.impressions, day)
     if is_landed(store.root, logs.impressions, day, made_from, log.settings):
         return store.spark.read.parquet(store.uri(place)).select("request_id", "item_id")
-    if day <= log.first:
+    if day < log.first_asked:
         return nothing(store, logs.impressions).select("request_id", "item_id")
     late = log.on(day + timedelta(1)).where(F.to_date("latest_request_time") == F.lit(day))
     asked = log.requests(day).join(late.select("user_id"), on="user_id", how="left_semi")

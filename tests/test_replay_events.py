@@ -1,5 +1,6 @@
 """A log of 16 events, worked by hand: requests, channels, names, and that nothing looks ahead."""
 
+import functools
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -68,6 +69,14 @@ def landed(root, table, day) -> list[dict]:
     rows = parquet.read_table(f"{root}/{landing(table, day)}")
     assert rows.schema.names == list(table.names)
     return sorted(rows.to_pylist(), key=lambda row: [row[name] for name in table.key])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_warm_up():
+    """Logs of three dates: requests from the second on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replay_events, "Settings", functools.partial(Settings, warm_up_days=1))
+        yield
 
 
 @pytest.fixture(scope="module")

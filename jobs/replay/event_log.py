@@ -43,10 +43,18 @@ class EventLog:
     def before(self, day: date) -> DataFrame:
         return self.events.where(F.col("date") < F.lit(day))
 
+    @property
+    def first_asked(self) -> date:
+        """The first date with requests."""
+        return self.first + timedelta(self.settings.warm_up_days)
+
     def requests(self, day: date) -> DataFrame:
-        """The date's requests; none on the log's first date, when there is nothing to fit on."""
-        made = requests_of(self.events).where((F.col("date") == F.lit(day)) & F.lit(day > self.first))
-        return made.drop("date")
+        """The date's requests; none while the channels have too little to learn from."""
+        return self.sessions(day).where(F.lit(day >= self.first_asked))
+
+    def sessions(self, day: date) -> DataFrame:
+        """What would be the date's requests, warm-up or not."""
+        return requests_of(self.events).where(F.col("date") == F.lit(day)).drop("date")
 
     def channels(self, day: date) -> channels.Channels:
         """Fitted on the days before `day`; the day before's are kept too, older ones are forgotten."""
@@ -61,7 +69,7 @@ class EventLog:
         eve = day - _DAY
         if eve <= self.first:
             return Ranker()
-        users = self.requests(eve).select("user_id").distinct()
+        users = self.sessions(eve).select("user_id").distinct()
         users = users.orderBy(ranker.chance(self.settings.seed, "user_id"), "user_id")
         seen = examples(self.channels(eve), users.limit(self.settings.ranker_users), self.settings)
         return ranker.fit(seen, self.on(eve), self.settings)

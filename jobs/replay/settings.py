@@ -15,6 +15,9 @@ class Settings:
 
     source: str
     request_density: str = SESSION
+    warm_up_days: int = (
+        4  # dates without requests, for the channels to learn from; the published log's first is partial
+    )
     channel_size: int = 200
     session_gap_minutes: int = 30
     naming_hours: int = 24
