@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
+
+# Jobs of seconds on two cores: compiling well costs more than it saves. The jobs that tests start inherit it.
+os.environ.setdefault("PYSPARK_SUBMIT_ARGS", "--driver-java-options -XX:TieredStopAtLevel=1 pyspark-shell")
 
 
 @pytest.fixture(scope="session")
@@ -41,8 +43,3 @@ def run_job():
         return done.returncode, line, done.stderr
 
     return run
-
-
-def utc(text: str) -> datetime:
-    """`2020-01-01 10:00` as an aware datetime in UTC."""
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
