@@ -2,12 +2,16 @@
 
 import dataclasses
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 
 import pyarrow as pa
+from py4j.protocol import Py4JError
 from pyarrow import parquet
+from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -104,6 +108,22 @@ def rows(store: Store, landed: Landed) -> DataFrame:
     for frame in frames[1:]:
         whole = whole.unionByName(frame)
     return whole
+
+
+@contextmanager
+def unreadable_files_named() -> Iterator[None]:
+    """Say in one line which landing file's pages Spark could not read.
+
+    Raises:
+        ContractError: there was such a file.
+    """
+    try:
+        yield
+    except (PySparkException, Py4JError) as fault:
+        unread = re.search(r"FAILED_READ_FILE.*? reading file (\S*\.parquet)", str(fault))
+        if unread is None:
+            raise
+        raise ContractError(f"{unread[1]} cannot be read: its footer is whole, its pages are not") from fault
 
 
 def quarantine_type(landed: Landed, name: str) -> pa.DataType:

@@ -48,13 +48,13 @@ class Outcome:
 def validate(store: Store, landed: Landed, day: date, known_requests: DataFrame | None) -> Outcome:
     """Apply the rules to what was landed of one table and choose one row of each key.
 
-    Only keys and counts are computed here, in one pass and one more where a key is repeated; the rows are read
-    again when they are written.
+    Only keys and counts are computed here, in one pass and two more where a key is repeated; the rows are
+    read again when they are written.
     """
     if not landed.row_count:
         nothing = empty(store, landed.table)
         return Outcome(landed, nothing, nothing, nothing)
-    rows = landing.rows(store, landed)
+    whole = rows = landing.rows(store, landed)
     if known_requests is not None and refusals.names_a_request(landed.table):
         rows = rows.join(F.broadcast(known_requests), on="request_id", how="left")
     rules = refusals.rules(landed.table, day)
@@ -62,15 +62,20 @@ def validate(store: Store, landed: Landed, day: date, known_requests: DataFrame 
     valid = rows.where(F.col(_REFUSAL).isNull())
     reason = F.element_at(F.array(*map(F.lit, rules)), F.col(_REFUSAL) + 1)
     refused = rows.where(F.col(_REFUSAL).isNotNull()).withColumn(REASON, reason)
-    outcome = Outcome(landed, valid, refused, valid)
-    _count(outcome, rows, list(rules))
+    refused_for, repeated, count = _count(landed.table, rows, list(rules))
+    # Without a refused row the rules need not be worked out again when the rows are written.
+    valid = valid if refused_for else whole
+    outcome = Outcome(landed, valid, refused, valid, refused_for)
+    if count:
+        chosen = duplicates.winners(landed.table, valid, repeated, count).cache()
+        outcome.duplicates, outcome.conflicting = duplicates.counts(chosen)
+        outcome.kept = duplicates.kept(landed.table, valid, chosen, count)
     return outcome
 
 
 def known_requests(outcome: Outcome) -> DataFrame:
-    """request_id of every valid request, once. Cached: three tables ask for it, twice each."""
-    ids = outcome.valid.select("request_id").distinct()
-    return ids.withColumn(refusals.KNOWN_REQUEST, F.lit(True)).cache()
+    """request_id of every valid request, once. Cached: three tables ask for it, up to three times each."""
+    return outcome.kept.select("request_id", F.lit(True).alias(refusals.KNOWN_REQUEST)).cache()
 
 
 def empty(store: Store, table: Table) -> DataFrame:
@@ -85,20 +90,20 @@ def agree(table: Table, what: str, count: int, other: str, expected: int) -> Non
         raise WorkFailedError(f"{table.path}: {count} {what}, but {expected} {other}; did a landing file change?")
 
 
-def _count(outcome: Outcome, rows: DataFrame, reasons: list[str]) -> None:
-    """Count the refused rows by reason and the rows that a repeated key leaves out.
+def _count(table: Table, rows: DataFrame, reasons: list[str]) -> tuple[dict[str, int], DataFrame, int]:
+    """Refused rows by reason, the repeated keys of the others (a plan, not run yet), and how many keys these are.
 
-    The refused rows lose their keys before they are grouped, so that one grouping gives both: a row for each
-    reason and a row for each repeated key. That is little, and cached because three questions are asked of it.
+    The refused rows lose their keys before they are grouped, so that one grouping gives both counts.
     """
-    table, valid = outcome.landed.table, F.col(_REFUSAL).isNull()
+    valid = F.col(_REFUSAL).isNull()
     keys = [F.when(valid, F.col(name)).alias(name) for name in table.key]
-    groups = rows.select(_REFUSAL, *keys).groupBy(_REFUSAL, *table.key).agg(F.count(F.lit(1)).alias("rows"))
-    few = groups.where(~valid | (F.col("rows") > 1)).cache()
-    sums = {row[0]: row[1:] for row in few.groupBy(_REFUSAL).agg(F.sum("rows"), F.count(F.lit(1))).collect()}
-    _, repeated = sums.pop(None, (0, 0))
-    outcome.refused_for = {reasons[index]: sums[index][0] for index in sorted(sums)}
-    if repeated:
-        chosen = duplicates.winners(table, outcome.valid, few.where(valid).select(*table.key), repeated).cache()
-        outcome.duplicates, outcome.conflicting = duplicates.counts(chosen)
-        outcome.kept = duplicates.kept(table, outcome.valid, chosen, repeated)
+    # No rule reads the nullable columns. They are counted so that a broken page is met before any log changes.
+    nullable = [f"`{column.name}`" for column in table.columns if column.nullable]
+    seen = sum((F.count(name) for name in nullable), F.lit(0))
+    grouped = rows.select(_REFUSAL, *keys, *nullable).groupBy(_REFUSAL, *table.key)
+    groups = grouped.agg(F.count(F.lit(1)).alias("rows"), seen.alias("seen"))
+    totals = groups.groupBy(_REFUSAL).agg(F.sum("rows"), F.count_if(F.col("rows") > 1), F.sum("seen")).collect()
+    sums = {index: (row_count, repeated) for index, row_count, repeated, _ in totals}
+    _, count = sums.pop(None, (0, 0))
+    refused_for = {reasons[index]: sums[index][0] for index in sorted(sums)}
+    return refused_for, groups.where(valid & (F.col("rows") > 1)).select(*table.key), count
