@@ -15,10 +15,11 @@ class Settings:
 
     source: str
     request_density: str = SESSION
-    warm_up_days: int = (
-        4  # dates without requests, for the channels to learn from; the published log's first is partial
-    )
     channel_size: int = 200
+    warm_up_days: int = 4  # dates without requests; the published log's first is partial
+    channel_size: int = 200
+    warm_up_days: int = 4  # dates without requests; the published log's first is partial
+    warm_up_days: int = 4  # dates without requests, to learn from; the published log's first is partial
     session_gap_minutes: int = 30
     naming_hours: int = 24
     history_length: int = 50  # distinct items a user is remembered by
