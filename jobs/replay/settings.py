@@ -16,9 +16,6 @@ class Settings:
     source: str
     request_density: str = SESSION
     channel_size: int = 200
-    warm_up_days: int = 4  # dates without requests; the published log's first is partial
-    channel_size: int = 200
-    warm_up_days: int = 4  # dates without requests; the published log's first is partial
     warm_up_days: int = 4  # dates without requests, to learn from; the published log's first is partial
     session_gap_minutes: int = 30
     naming_hours: int = 24
