@@ -17,28 +17,25 @@ Writes: landing/requests, landing/retrievals, landing/stages, landing/impression
 
 import argparse
 import json
-from collections.abc import Sequence
 from datetime import date, timedelta
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs import command
 from jobs.command import WorkFailedError
-from jobs.replay.answers import answers
-from jobs.replay.cascade import CHANNELS
+from jobs.replay.answers import ANSWERED, exposed, write
 from jobs.replay.event_log import EventLog, fingerprint, open_log
 from jobs.replay.sessions import request_id
 from jobs.replay.settings import DENSITIES, SESSION, Settings
 from jobs.replay.sources import SOURCES
 from schemas import logs
-from schemas.labels import ELSEWHERE, HOMEPAGE, Stage
+from schemas.labels import ELSEWHERE, HOMEPAGE
 from schemas.spark import Store, check, session, sql_type
 from schemas.storage import MANIFEST, Root, publish, staging
 from schemas.table import Table, landing
 
-REPLAYED = (logs.requests, logs.retrievals, logs.stages, logs.impressions)
-WRITTEN = (*REPLAYED, logs.items, logs.conversions)
+WRITTEN = (logs.requests, *ANSWERED, logs.items, logs.conversions)
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -58,7 +55,9 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
-    settings = Settings(arguments.source, arguments.request_density, arguments.channel_size)
+    settings = Settings(
+        arguments.source, request_density=arguments.request_density, channel_size=arguments.channel_size
+    )
     made_from = {"events": fingerprint(arguments.events)}
     place = Root.of(arguments.root)
     if all(is_landed(place, table, day, made_from, settings) for table in WRITTEN):
@@ -70,56 +69,32 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     if not log.first <= day <= log.last:
         raise WorkFailedError(f"{arguments.events} has no events on {day}; it has {log.first} to {log.last}")
 
-    told = tell(log, day, log.requests(day)).persist() if day >= log.first_asked else None
-    frames = {logs.items: item_snapshot(log, day)} | (logs_of(told) if told else {})
     counts = {}
-    for table in (*REPLAYED, logs.items):
-        counts[table.name] = land(store, table, day, frames.get(table), made_from, settings)
+    for table, frame in ((logs.requests, log.requests(day)), (logs.items, item_snapshot(log, day))):
+        counts[table.name] = land(store, table, day, frame, made_from, settings)
+    counts |= land_answers(store, log, day, made_from)
     shown = exposures(store, log, day - timedelta(1), made_from).unionByName(exposures(store, log, day, made_from))
     happened = name_requests(log.on(day), shown)
     counts["conversions"] = land(store, logs.conversions, day, happened, made_from, settings)
-    if told:
-        told.unpersist()
     return {"rows_written": sum(counts.values()), **counts, "log": log.counts}
 
 
-def tell(log: EventLog, day: date, asked: DataFrame) -> DataFrame:
-    """Requests of the date with what the simulated funnel answers their users: see answers."""
-    ranker = log.ranker(day)
-    users = asked.select("user_id").distinct()
-    return asked.join(answers(log.channels(day), ranker, users, log.settings), on="user_id", how="inner")
-
-
-def logs_of(told: DataFrame) -> dict[Table, DataFrame]:
-    """What the funnel logs of requests and their answers."""
-    shown = told.select("request_id", "request_time", F.posexplode(f"{Stage.RE_RANKING}_items").alias("at", "item_id"))
+def land_answers(store: Store, log: EventLog, day: date, made_from: dict) -> dict[str, int]:
+    """Land what the simulated funnel logs of the date's requests; returns each table's rows."""
+    if day < log.first_asked:
+        return {
+            table.name: land(store, table, day, nothing(store, table), made_from, log.settings) for table in ANSWERED
+        }
+    folders = {table: staging(landing(table, day)) for table in ANSWERED}
+    for folder in folders.values():
+        store.root.remove(folder)
+    places = {table: store.uri(folder) for table, folder in folders.items()}
+    write(log.channels(day), log.ranker(day), log.requests(day), log.settings, places)
+    recorded = log.settings.recorded()
     return {
-        logs.requests: told,
-        logs.retrievals: told.select("request_id", _rows("channel", CHANNELS)).where(F.size("item_ids") > 0),
-        logs.stages: told.select("request_id", _rows("stage", [str(stage) for stage in Stage])),
-        logs.impressions: shown.select(
-            "request_id",
-            "item_id",
-            (F.col("at") + 1).alias("position"),
-            F.col("request_time").alias("impression_time"),
-        ),
+        table.name: publish(store.root, table, day, landing(table, day), made_from, recorded)["rows"]
+        for table in ANSWERED
     }
-
-
-def _rows(kind: str, names: Sequence[str]) -> Column:
-    """One row for each channel or stage: its name, item_ids, scores."""
-    return F.inline(
-        F.array(
-            *(
-                F.struct(
-                    F.lit(name).alias(kind),
-                    F.col(f"{name}_items").alias("item_ids"),
-                    F.col(f"{name}_scores").alias("scores"),
-                )
-                for name in names
-            )
-        )
-    )
 
 
 def item_snapshot(log: EventLog, day: date) -> DataFrame:
@@ -159,7 +134,7 @@ def exposures(store: Store, log: EventLog, day: date, made_from: dict) -> DataFr
         return nothing(store, logs.impressions).select("request_id", "item_id")
     late = log.on(day + timedelta(1)).where(F.to_date("latest_request_time") == F.lit(day))
     asked = log.requests(day).join(late.select("user_id"), on="user_id", how="left_semi")
-    return logs_of(tell(log, day, asked))[logs.impressions].select("request_id", "item_id")
+    return exposed(log.channels(day), log.ranker(day), asked, log.settings)
 
 
 def is_landed(root: Root, table: Table, day: date, made_from: dict, settings: Settings) -> bool:
@@ -172,9 +147,9 @@ def is_landed(root: Root, table: Table, day: date, made_from: dict, settings: Se
     return (said.get("contract"), said.get("made_from"), said.get("settings")) == wanted
 
 
-def land(store: Store, table: Table, day: date, frame: DataFrame | None, made_from: dict, settings: Settings) -> int:
-    """Replace one date of a landing folder, with a file without rows where there is no frame; returns its rows."""
-    frame = nothing(store, table) if frame is None else frame.select(*table.names)
+def land(store: Store, table: Table, day: date, frame: DataFrame, made_from: dict, settings: Settings) -> int:
+    """Replace one date of a landing folder; returns its rows."""
+    frame = frame.select(*table.names)
     check(table, frame)
     place = landing(table, day)
     frame.write.mode("overwrite").parquet(store.uri(staging(place)))
@@ -182,6 +157,7 @@ def land(store: Store, table: Table, day: date, frame: DataFrame | None, made_fr
 
 
 def nothing(store: Store, table: Table) -> DataFrame:
+    """A frame of the table without rows, which is how a producer says that nothing happened."""
     columns = ", ".join(f"{column.name} {sql_type(column.type)}" for column in table.columns)
     return store.spark.createDataFrame([], columns)
 

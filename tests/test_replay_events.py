@@ -179,9 +179,11 @@ def test_a_second_run_leaves_what_is_there(replayed):
     root, events = replayed
     assert replay_events.main(arguments(root, events), SECOND) == {"rows_written": 0, "already_landed": 1}
     place = Root.of(str(root))
-    other = Settings("taobao", channel_size=5)
+    other = replay_events.Settings("taobao", channel_size=5)
     made_from = {"events": replay_events.fingerprint(events)}
-    assert replay_events.is_landed(place, logs.items, SECOND, made_from, Settings("taobao", channel_size=4))
+    assert replay_events.is_landed(
+        place, logs.items, SECOND, made_from, replay_events.Settings("taobao", channel_size=4)
+    )
     assert not replay_events.is_landed(place, logs.items, SECOND, made_from, other)
     assert not replay_events.is_landed(place, logs.items, SECOND, {"events": "another"}, other)
 

@@ -62,12 +62,14 @@ def fit(past: DataFrame, settings: Settings) -> Channels:
 def questions(channels: Channels, users: DataFrame, settings: Settings) -> DataFrame:
     """What the channels know of each user, a row a user; a null list or null factors where nothing is known.
 
-    user_id; own array<struct<item_id, category_id, uses>>, latest first; near array<struct<item_id, part, uses,
-    category_id>>, the neighbours of the latest items, not yet summed; factors array<float>.
+    The columns of users (user_id, unique, and any others);
+    own array<struct<item_id, category_id, uses>>, latest first;
+    near array<struct<item_id, part, uses, category_id>>, the neighbours of the latest items, not yet summed;
+    factors array<float>.
     """
     known = users.join(channels.histories, on="user_id", how="left")
     known = known.join(channels.user_factors, on="user_id", how="left").select(
-        "user_id",
+        *users.columns,
         "factors",
         F.transform("items", lambda one: F.struct(one["item_id"], one["category_id"], one["uses"])).alias("own"),
         F.posexplode_outer(F.slice("items.item_id", 1, settings.trigger_items)).alias("age", "item_id"),
@@ -82,10 +84,9 @@ def questions(channels: Channels, users: DataFrame, settings: Settings) -> DataF
         ),
     )
     triggered = known.join(channels.neighbours, on="item_id", how="left")
+    kept = [name for name in (*users.columns, "own", "factors") if name != "user_id"]
     return triggered.groupBy("user_id").agg(
-        F.first("own").alias("own"),
-        F.flatten(F.collect_list(part)).alias("near"),
-        F.first("factors").alias("factors"),
+        F.flatten(F.collect_list(part)).alias("near"), *(F.first(name).alias(name) for name in kept)
     )
 
 
