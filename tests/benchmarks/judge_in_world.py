@@ -1,0 +1,78 @@
+"""Train and judge both models in a simulated world, job by job: `python tests/benchmarks/judge_in_world.py ROOT`.
+
+Four days are landed, three are labelled, two are learned from, the third is judged on. Two settings of the world's
+dials: `plain` has the defaults but for a pre-ranker that keeps 50; `covered` has channels that cover most targets.
+Ends with the evaluations of the judged date as Markdown.
+"""
+
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import date, timedelta
+
+from jobs.world.landing import land
+from jobs.world.settings import World
+from schemas import arrow
+from schemas.reports import evaluations
+
+FIRST = date(2024, 3, 1)
+LEARNED, JUDGED, LANDED = FIRST + timedelta(1), FIRST + timedelta(2), FIRST + timedelta(3)
+SEEDS = (1, 2)
+SMALL = World(users=2_000, items=2_000, pre_ranking_keep=50)
+WORLDS = {
+    "plain": SMALL,
+    "covered": replace(SMALL, coverage=2.0, requests_per_user=0.5, planted_items=0.05, planted_demand=0.1),
+}
+ROWS = {
+    "hccp": (("ish", 20), ("ash", 20), ("isph", 20), ("asph", 20), ("ranker_recall_10", 50)),
+    "increc": (("inc", 100), ("inc_filtered", 100), ("inc", 500), ("inc_filtered", 500)),
+}
+
+
+def run(root: str, job: str, first: date, last: date, *flags: str) -> None:
+    command = [sys.executable, "-m", f"jobs.{job}", "--root", root, "--date", f"{first}..{last}", *flags]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def batch(root: str, world: World) -> None:
+    for n in range((LANDED - FIRST).days + 1):
+        land(root, world, FIRST + timedelta(n))
+    run(root, "ingest_logs", FIRST, LANDED)
+    for job in ("label_target_groups", "build_user_histories", "build_item_stats"):
+        run(root, job, FIRST, JUDGED)
+    for job in ("build_increc_samples", "build_hccp_samples"):
+        run(root, job, FIRST, JUDGED)
+    for seed in SEEDS:
+        flags = ("--days", "2", "--seed", str(seed))
+        run(root, "train_increc", LEARNED, LEARNED, "--preset", "base,na,full", *flags)
+        run(root, "train_hccp", LEARNED, LEARNED, "--preset", "exposed_only,full", *flags)
+    for job in ("evaluate_increc", "evaluate_hccp"):
+        run(root, job, JUDGED, JUDGED)
+
+
+def table(root: str, model: str) -> str:
+    """Each variant's metrics in per cent, a value a seed."""
+    rows = [
+        row
+        for row in arrow.read(root, evaluations, JUDGED).to_pylist()
+        if row["model"] == model and row["segment"] == "all" and row["value"] is not None
+    ]
+    known = {(row["metric"], row["k"]) for row in rows}
+    columns = [column for column in ROWS[model] if column in known]
+    lines = ["| variant | " + " | ".join(f"{metric}@{k}" for metric, k in columns) + " |"]
+    lines.append("|---" * (len(columns) + 1) + "|")
+    for variant in sorted({row["variant"] for row in rows}):
+        cells = []
+        for metric, k in columns:
+            values = [row for row in rows if (row["variant"], row["metric"], row["k"]) == (variant, metric, k)]
+            cells.append(" / ".join(f"{100 * row['value']:.1f}" for row in sorted(values, key=lambda r: r["seed"])))
+        lines.append(f"| {variant} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    for name, world in WORLDS.items():
+        root = f"{sys.argv[1]}/{name}"
+        batch(root, world)
+        for model in ROWS:
+            print(f"\n{name}, {model}, simulated, seeds {SEEDS}, in %:\n\n{table(root, model)}", flush=True)
