@@ -84,7 +84,8 @@ def settings(home):
     # Jobs of seconds: starting and compiling cost more than running, so one fast compiler and no search for jars.
     spark.joinpath("spark-defaults.conf").write_text(
         f"spark.driver.extraClassPath {os.pathsep.join(map(str, environment.delta_jars()))}\n"
-        "spark.driver.extraJavaOptions -XX:TieredStopAtLevel=1\n"
+        "spark.driver.extraJavaOptions -XX:TieredStopAtLevel=1 -XX:+UseSerialGC\n"
+        "spark.sql.shuffle.partitions 4\n"
         f"spark.sql.warehouse.dir {home / 'warehouse'}\n"
     )
     spark.joinpath("log4j2.properties").write_text(
