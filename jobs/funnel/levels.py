@@ -65,8 +65,16 @@ def _ranked(seed: int) -> Column:
     unexposed = bind(shown, lambda shown: F.filter(placed, lambda item: ~F.array_contains(shown, item.item_id)))
 
     def drawn(items: Column, factor: Column) -> Column:
-        keyed = F.transform(items, lambda item: _keyed(seed, item, inclusion_probability(item.weight, factor)))
-        chosen = F.slice(F.sort_array(keyed), 1, RANKED)
+        chances = F.transform(
+            items,
+            lambda item: F.struct(
+                item.place.alias("place"),
+                item.item_id.alias("item_id"),
+                inclusion_probability(item.weight, factor).alias("probability"),
+                uniform(seed, F.col("request_id"), item.item_id).alias("chance"),
+            ),
+        )
+        chosen = F.slice(F.sort_array(_keyed(chances)), 1, RANKED)
         return _sampled(F.transform(chosen, lambda pair: pair.item), Level.RANKED, lambda item: 1 / item.probability)
 
     def sample(items: Column) -> Column:
@@ -76,14 +84,10 @@ def _ranked(seed: int) -> Column:
     return bind(unexposed, sample)
 
 
-def _keyed(seed: int, item: Column, probability: Column) -> Column:
-    """The item and its probability behind its sampling key."""
-    key = pareto_key(uniform(seed, F.col("request_id"), item.item_id), probability)
-    return F.struct(
-        key.alias("key"),
-        F.struct(item.place.alias("place"), item.item_id.alias("item_id"), probability.alias("probability")).alias(
-            "item"
-        ),
+def _keyed(items: Column) -> Column:
+    """The items behind their sampling keys."""
+    return F.transform(
+        items, lambda item: F.struct(pareto_key(item.chance, item.probability).alias("key"), item.alias("item"))
     )
 
 
@@ -96,7 +100,8 @@ def _filtered(seed: int) -> Column:
     rest = F.coalesce(F.array_except(F.flatten("channels"), above), F.array().cast("array<bigint>"))
 
     def best_place(item: Column) -> Column:
-        return F.array_min(F.transform("channels", lambda items: _or_last(F.array_position(items, item))))
+        places = F.transform("channels", lambda items: _or_last(F.array_position(items, item)))
+        return F.array_min(places) + 1
 
     def sample(rest: Column) -> Column:
         keyed = F.transform(
@@ -116,5 +121,8 @@ def _placed(items: Column, place: Callable[[Column], Column]) -> Column:
 
 
 def _or_last(position: Column) -> Column:
-    """A list position, or a number after all of them for the position 0, which means not in the list."""
-    return F.when(position > 0, position).otherwise(F.lit(2**31))
+    """A list position counted from 0, or a number after all of them for a `position` of 0: not in the list.
+
+    Named once: Spark evaluates what a condition and its result share twice.
+    """
+    return F.pmod(position - 1, F.lit(2**31))

@@ -24,12 +24,12 @@ class Settings:
     trigger_items: int = 20  # of those, the latest whose neighbours are retrieved
     neighbours: int = 50
     als_items: int = 50_000  # ALS knows the most used items only: its top list is users x items
-    als_rank: int = 32
-    als_iterations: int = 5
+    als_rank: int = 16
+    als_iterations: int = 4
     als_alpha: float = 10.0
     als_regularization: float = 0.1
     pre_ranked: int = 150
-    ranker_users: int = 3_000
+    ranker_users: int = 2_000
     ranker_negative_share: float = 0.1
     spread: int = 4
     exposed: int = 10
