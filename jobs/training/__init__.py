@@ -3,7 +3,6 @@
 import argparse
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -105,7 +104,7 @@ def fit(
         started, examples = time.monotonic(), 0
         for term in model.terms.values():
             term.reset_state()
-        for step, batch in enumerate(_ahead(batches(epoch)), start=1):
+        for step, batch in enumerate(batches(epoch), start=1):
             model.step(batch)
             examples += examples_of(batch)
             if step % _STEPS_PER_LINE == 0:
@@ -117,15 +116,6 @@ def fit(
                 tf.summary.scalar(name, value)
     writer.close()
     return losses
-
-
-def _ahead(batches: Iterator) -> Iterator:
-    """The same batches in the same order, the next one made in another thread while this one is used."""
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, batches, None)
-        while (batch := coming.result()) is not None:
-            coming = thread.submit(next, batches, None)
-            yield batch
 
 
 def _terms(model: Trained) -> dict[str, float]:
