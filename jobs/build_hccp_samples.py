@@ -18,10 +18,9 @@ from pyspark.sql import functions as F
 
 from jobs import command
 from jobs.funnel.attribution import attribute, dates_around, strongest
-from jobs.funnel.groups import exposed_items
 from jobs.funnel.levels import FILTERED, RANKED, leveled
 from schemas.features import user_histories
-from schemas.labels import Stage, TargetGroup
+from schemas.labels import Action, Stage, TargetGroup
 from schemas.logs import conversions, impressions, requests, retrievals, stages
 from schemas.samples import hccp_samples
 from schemas.spark import Store, session
@@ -45,40 +44,61 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     events = store.read(conversions, day, last)
     attributed = attribute(events, around, hours, labelling["attribution"])
 
-    labelled = groups.select("request_id").distinct()
-    asked = around.where(F.col("date") == day).join(labelled, on="request_id", how="left_semi")
-    shown = exposed_items(store.read(impressions, day))
-    exposed = with_feedback(shown, attributed, scenario)
+    asked = around.where(F.col("date") == day).select("request_id", "user_id", "request_time")
     passed = by_stage(store.read(stages, day))
     lists = store.read(retrievals, day).groupBy("request_id").agg(F.collect_list("item_ids").alias("channels"))
-    funnel = asked.join(exposed, on="request_id").join(passed, on="request_id").join(lists, on="request_id")
-    rows = samples(leveled(funnel, arguments.seed), groups, store.read(user_histories, day))
+    funnel = asked.join(attributed_actions(groups), on="request_id")
+    for part in (with_feedback(store.read(impressions, day), attributed, scenario), passed, lists):
+        funnel = funnel.join(part, on="request_id")
+    rows = samples(leveled(funnel, arguments.seed), store.read(user_histories, day))
     settings = {"seed": arguments.seed, "labelling": labelling, "ranked": RANKED, "filtered": FILTERED}
     return {"rows_written": store.replace(hccp_samples, day, rows.select(*hccp_samples.names), settings)}
 
 
-def with_feedback(shown: DataFrame, attributed: DataFrame, scenario: str) -> DataFrame:
-    """One row per request with an impression, by its strongest in-scenario actions.
+def attributed_actions(groups: DataFrame) -> DataFrame:
+    """One row per labelled request; `attributed`: a map from each acted item to its strongest action.
 
-    `exposed`: its shown items with that action or null; `in_scenario`: a map from every such item, shown or not.
+    Args:
+        groups: the rows of `target_groups`.
     """
-    inside = F.col("named") | ((F.col("scenario") == scenario) & F.col("shown"))
-    acted = (
-        attributed.where("request_id IS NOT NULL")
-        .join(shown.select("request_id", "item_id", F.lit(True).alias("shown")), ["request_id", "item_id"], "left")
-        .withColumn("shown", F.coalesce("shown", F.lit(False)))
-        .where(inside)
-        .groupBy("request_id", "item_id")
-        .agg(strongest().alias("best"))
-        .select("request_id", "item_id", "best.action")
+    acted = (F.col("group") != TargetGroup.ETG.value) & F.col("action").isNotNull()
+    return groups.groupBy("request_id").agg(_actions(acted).alias("attributed"))
+
+
+def with_feedback(impressions: DataFrame, attributed: DataFrame, scenario: str) -> DataFrame:
+    """One row per request with an impression, its items by their strongest in-scenario action.
+
+    `purchased`, `clicked`, `exposed`: its shown items whose action is a purchase, another one, none; `in_scenario`:
+    a map from every item with such an action, shown or not.
+    """
+    acted = attributed.where("request_id IS NOT NULL")
+    rows = impressions.select("request_id", "item_id", "position").unionByName(
+        acted.select("request_id", "item_id", "action", "event_time", "event_id", "scenario", "named"),
+        allowMissingColumns=True,
     )
-    items = shown.join(acted, on=["request_id", "item_id"], how="full")
-    item = F.struct("item_id", "action")
-    return items.groupBy("request_id").agg(
-        F.collect_list(F.when(F.col("position").isNotNull(), item)).alias("exposed"),
-        F.map_from_entries(F.collect_list(F.when(F.col("action").isNotNull(), item))).alias("in_scenario"),
-        F.count("position").alias("impressions"),
-    ).where("impressions > 0")  # fmt: skip
+    shown, bought = F.col("shown"), F.col("action") == Action.PURCHASE.value
+    items = (
+        rows.repartition("request_id")
+        .groupBy("request_id", "item_id")
+        .agg(
+            F.count("position").alias("impressions"),
+            strongest(F.col("named")).alias("naming"),
+            strongest(F.col("named") | (F.col("scenario") == scenario)).alias("inside"),
+        )
+        .withColumn("shown", F.col("impressions") > 0)
+        .withColumn("action", F.when(shown, F.col("inside.action")).otherwise(F.col("naming.action")))
+    )
+    return (
+        items.groupBy("request_id")
+        .agg(
+            F.collect_list(F.when(shown & bought, F.col("item_id"))).alias("purchased"),
+            F.collect_list(F.when(shown & ~bought, F.col("item_id"))).alias("clicked"),
+            F.collect_list(F.when(shown & F.col("action").isNull(), F.col("item_id"))).alias("exposed"),
+            _actions(F.col("action").isNotNull()).alias("in_scenario"),
+            F.bool_or("shown").alias("any_shown"),
+        )
+        .where("any_shown")
+    )
 
 
 def by_stage(passed: DataFrame) -> DataFrame:
@@ -97,36 +117,31 @@ def by_stage(passed: DataFrame) -> DataFrame:
     )
 
 
-def samples(funnel: DataFrame, groups: DataFrame, histories: DataFrame) -> DataFrame:
+def samples(leveled: DataFrame, histories: DataFrame) -> DataFrame:
     """The rows of `hccp_samples`.
 
     Args:
-        funnel: what `leveled` returns, with `in_scenario`, a map item -> strongest in-scenario action.
-        groups: the rows of `target_groups`.
+        leveled: what `leveled` returns, with `attributed` and `in_scenario`, maps from item to action.
         histories: the rows of `user_histories`.
     """
-    acted = groups.where((F.col("group") != TargetGroup.ETG.value) & F.col("action").isNotNull())
-    acted = acted.groupBy("request_id").agg(
-        F.map_from_entries(F.collect_list(F.struct("item_id", "action"))).alias("attributed")
-    )
     histories = histories.select("request_id", "history_item_ids", "history_actions")
-    items = F.transform("sampled", lambda item: item.item_id)
     return (
-        funnel.join(acted, on="request_id", how="left")
-        .join(histories, on="request_id", how="inner")
-        .withColumn("item_ids", items)
-        .withColumn("levels", F.transform("sampled", lambda item: item.level))
-        .withColumn("teacher_ranks", F.transform("sampled", lambda _, place: (place + 1).cast("int")))
+        leveled.join(histories, on="request_id", how="inner")
+        .withColumn("teacher_ranks", F.sequence(F.lit(1), F.size("item_ids")))
         .withColumn("actions", _looked_up("attributed"))
         .withColumn("in_scenario_actions", _looked_up("in_scenario"))
-        .withColumn("sampling_weights", F.transform("sampled", lambda item: item.weight))
     )
+
+
+def _actions(counted: Column) -> Column:
+    """Aggregates items to a map from item to action, of those that count."""
+    return F.map_from_entries(F.collect_list(F.when(counted, F.struct("item_id", "action"))))
 
 
 def _looked_up(actions: str) -> Column:
     """For each sampled item its action in the map, or an empty string."""
     known = F.col(actions)
-    return F.transform("sampled", lambda item: F.coalesce(F.try_element_at(known, item.item_id), F.lit("")))
+    return F.transform("item_ids", lambda item: F.coalesce(F.try_element_at(known, item), F.lit("")))
 
 
 if __name__ == "__main__":

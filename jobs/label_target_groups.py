@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from jobs import command
 from jobs.funnel.attribution import ATTRIBUTIONS, LAST_REQUEST, attribute, dates_around
-from jobs.funnel.groups import acted_items, exposed_items, group_items
+from jobs.funnel.groups import group_items, touched_items
 from schemas.labels import HOMEPAGE
 from schemas.logs import conversions, impressions, requests, retrievals
 from schemas.spark import Store, session
@@ -39,18 +39,14 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     store.require(day, requests, retrievals, impressions, conversions)
     first, last = dates_around(day, hours)
     mature = all(store.has_date(conversions, day + timedelta(days=n)) for n in range((last - day).days + 1))
-    around = store.read(requests, first, last).where(F.col("scenario") == scenario)
+    asked = store.read(requests, first, last).where(F.col("scenario") == scenario)
+    asked = asked.select("request_id", "user_id", "request_time", "date").persist()
     events = store.read(conversions, day, last).where(F.col("event_time") < _end(day, hours))
-    attributed = attribute(events, around, hours, arguments.attribution).persist()
+    attributed = attribute(events, asked, hours, arguments.attribution).persist()
 
-    targets = around.where(F.col("date") == day)
+    targets = asked.where(F.col("date") == day)
     lists = store.read(retrievals, day).select("request_id", "channel", "item_ids")
-    rows = group_items(
-        targets,
-        exposed_items(store.read(impressions, day).join(targets.select("request_id"), "request_id", "left_semi")),
-        acted_items(attributed.join(targets.select("request_id"), on="request_id", how="left_semi")),
-        lists,
-    )
+    rows = group_items(touched_items(targets, store.read(impressions, day), attributed), lists)
     settings = {"window_hours": hours, "attribution": arguments.attribution, "scenario": scenario, "mature": mature}
     written = store.replace(target_groups, day, rows.select(*target_groups.names), settings)
     counts = {
@@ -59,7 +55,8 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
         "unattributed": attributed.where("request_id IS NULL").count(),
         "mature": mature,
     }
-    attributed.unpersist()
+    for kept in (attributed, asked):
+        kept.unpersist()
     return counts
 
 

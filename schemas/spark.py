@@ -6,7 +6,7 @@ import sys
 from datetime import date, timedelta
 
 import pyarrow as pa
-from pyspark import SparkConf
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -46,6 +46,7 @@ def session(app_name: str) -> SparkSession:
     builder = SparkSession.builder.appName(app_name)
     settings = _DEFAULTS
     if "PYSPARK_GATEWAY_PORT" in os.environ:
+        SparkContext._ensure_initialized()  # until the JVM is there, SparkConf knows nothing of what was submitted
         submitted = SparkConf()
         settings = {key: value for key, value in settings.items() if not submitted.contains(key)}
     else:

@@ -3,7 +3,7 @@
 import pytest
 from pyspark.sql import functions as F
 
-from jobs.funnel.sampling import bind, capped_factor, inclusion_probability, uniform
+from jobs.funnel.sampling import bind, capped_factor, inverse_probability, uniform
 
 
 def test_inclusion_probabilities_by_hand(spark):
@@ -14,7 +14,7 @@ def test_inclusion_probabilities_by_hand(spark):
     frame = spark.createDataFrame(rows, "weights array<double>")
 
     def probabilities(factor):
-        return F.transform("weights", lambda weight: inclusion_probability(weight, factor))
+        return F.transform("weights", lambda weight: 1 / inverse_probability(1 / weight, factor))
 
     found = [row[0] for row in frame.select(bind(capped_factor(F.col("weights"), 2), probabilities)).collect()]
     assert found[0] == pytest.approx([1, 0.5, 0.5])

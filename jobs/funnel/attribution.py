@@ -55,10 +55,11 @@ def strength(action: Column) -> Column:
     return chosen.otherwise(F.raise_error(F.concat(F.lit("unknown action "), action)).cast("int"))
 
 
-def strongest() -> Column:
+def strongest(counted: Column | None = None) -> Column:
     """Aggregates conversions to their strongest action: a struct of strength, action_time, event_id, action, scenario.
 
-    Of equally strong actions the earliest counts, then the smaller event_id.
+    Of equally strong actions the earliest counts, then the smaller event_id; a row without an action does not count,
+    nor does one for which `counted` does not hold.
     """
     order = F.struct(
         (-strength(F.col("action"))).alias("weakness"),
@@ -67,7 +68,8 @@ def strongest() -> Column:
         "action",
         "scenario",
     )
-    return F.min(order)
+    acted = F.col("action").isNotNull()
+    return F.min(F.when(acted if counted is None else acted & counted, order))
 
 
 def _named(events: DataFrame, targets: DataFrame, window_hours: int) -> DataFrame:

@@ -1,128 +1,138 @@
-"""The levels of a request's hybrid sample: where in the funnel each of its items ended."""
+"""The levels of a request's hybrid sample: where in the funnel each of its items ended.
 
-from collections.abc import Callable
+Spark compiles functions of whole lists and interprets functions of their elements, at about a microsecond an element
+with all that stands inside them. So the latter are few and small, and apart from the former: a column a step. A column
+that a function of elements uses is bound there, since Spark may copy its expression to the place of its only use.
+"""
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.funnel.sampling import bind, capped_factor, inclusion_probability, pareto_key, uniform
-from schemas.labels import Action, Level
+from jobs.funnel.sampling import (
+    HASH_BITS,
+    bind,
+    capped_factor,
+    inverse_probability,
+    keyed_hash,
+    pareto_key,
+    smallest,
+    uniform,
+)
+from schemas.labels import Level
 
 RANKED, FILTERED = 10, 40
 
 
 def leveled(requests: DataFrame, seed: int) -> DataFrame:
-    """Add `sampled`: the request's items, best first, as array<struct<item_id, level, weight>>.
+    """Add the request's sample, best first: item_ids, levels, sampling_weights.
 
     Args:
         requests: one row per request with
             request_id,
-            exposed list<struct<item_id, action>> (action: strongest in-scenario action or null),
+            purchased, clicked, exposed list<int64>: the exposed items, by strongest in-scenario action,
             ranking list<int64>: the output of ranking, or of what stands in for it, best first,
             pre_ranking list<int64> or null: the output of pre_ranking,
             channels list<list<int64>>: what each channel returned, best first.
     """
-    purchased = F.lit(Action.PURCHASE.value)
-    return requests.withColumn(
-        "sampled",
-        F.concat(
-            _shown(Level.PURCHASED, lambda item: item.action == purchased),
-            _shown(Level.CLICKED, lambda item: item.action != purchased),
-            _shown(Level.EXPOSED, lambda item: item.action.isNull()),
-            _ranked(seed),
-            _filtered(seed),
-        ),
+    shown = (Level.PURCHASED, Level.CLICKED, Level.EXPOSED)
+    sizes = {level: F.size(level.value) for level in shown}
+    sizes |= {Level.RANKED: F.size("ranked"), Level.FILTERED: F.size("filtered")}
+    alike = F.array_repeat(F.lit(1.0).cast("float"), F.size("shown"))
+    inverse = F.greatest(F.lit(1.0), F.size("dropped") / F.lit(float(FILTERED))).cast("float")
+    return (
+        requests.withColumn("shown", F.concat(*(level.value for level in shown)))
+        .withColumn("unexposed", _unexposed())
+        .withColumn("factor", capped_factor(F.transform("unexposed", _weight), RANKED))
+        .withColumn("ranked", _ranked(seed))
+        .withColumn("dropped", _dropped())
+        .withColumn("few", _few(seed))
+        .withColumn("drawn", _drawn(seed))
+        .withColumn("filtered", _merged())
+        .withColumn(
+            "item_ids",
+            F.concat(*(_as_ranked(level.value) for level in shown), F.col("ranked.item_id"), "filtered"),
+        )
+        .withColumn("levels", F.concat(*(F.array_repeat(F.lit(level.value), size) for level, size in sizes.items())))
+        .withColumn(
+            "sampling_weights",
+            F.concat(alike, F.col("ranked.weight").cast("array<float>"), F.array_repeat(inverse, F.size("filtered"))),
+        )
     )
 
 
-def _sampled(items: Column, level: Level, weight: Callable[[Column], Column] = lambda _: F.lit(1.0)) -> Column:
-    """array<struct<item_id, level, weight>> of items sorted by (place, item_id)."""
-    return F.transform(
-        F.sort_array(items),
-        lambda item: F.struct(
-            item.item_id.alias("item_id"),
-            F.lit(level.value).alias("level"),
-            weight(item).cast("float").alias("weight"),
-        ),
-    )
+def _as_ranked(items: str) -> Column:
+    """The items in the ranking's order; those missing there come last, by item_id."""
+    return F.concat(F.array_intersect("ranking", items), F.sort_array(F.array_except(items, "ranking")))
 
 
-def _shown(level: Level, belongs: Callable[[Column], Column]) -> Column:
-    """The exposed items of a level in the ranking's order; items missing there come last, by item_id."""
-    items = F.transform(F.filter("exposed", belongs), lambda item: item.item_id)
-    return _sampled(_placed(items, lambda item: F.array_position("ranking", item)), level)
+def _unexposed() -> Column:
+    """array<struct<rank, item_id>> of the ranking's output that was not exposed."""
+    exposed = F.transform(F.array_intersect("ranking", "shown"), lambda item: F.array_position("ranking", item))
+    ranks = F.array_except(F.sequence(F.lit(1).cast("bigint"), F.size("ranking").cast("bigint")), exposed)
+    return F.arrays_zip(ranks.alias("rank"), F.array_except("ranking", "shown").alias("item_id"))
+
+
+def _weight(one: Column) -> Column:
+    return 1 / F.log2(one["rank"] + 1)
 
 
 def _ranked(seed: int) -> Column:
-    """Of the ranking's output that was not exposed, 10 drawn with weight 1 / log2(rank + 1), in its order."""
-    shown = F.transform("exposed", lambda item: item.item_id)
-    placed = F.transform(
-        "ranking",
-        lambda item, index: F.struct(
-            (index + 1).alias("place"), item.alias("item_id"), (1 / F.log2(index + 2)).alias("weight")
-        ),
-    )
-    unexposed = bind(shown, lambda shown: F.filter(placed, lambda item: ~F.array_contains(shown, item.item_id)))
+    """10 of `unexposed` drawn with weight 1 / log2(rank + 1), in the ranking's order.
 
-    def drawn(items: Column, factor: Column) -> Column:
-        chances = F.transform(
-            items,
-            lambda item: F.struct(
-                item.place.alias("place"),
-                item.item_id.alias("item_id"),
-                inclusion_probability(item.weight, factor).alias("probability"),
-                uniform(seed, F.col("request_id"), item.item_id).alias("chance"),
-            ),
-        )
-        chosen = F.slice(F.sort_array(_keyed(chances)), 1, RANKED)
-        return _sampled(F.transform(chosen, lambda pair: pair.item), Level.RANKED, lambda item: 1 / item.probability)
+    array<struct<rank, item_id, weight>>; the weight is the sample's, 1 / inclusion probability.
+    """
 
-    def sample(items: Column) -> Column:
-        weights = F.transform(items, lambda item: item.weight)
-        return bind(capped_factor(weights, RANKED), lambda factor: drawn(items, factor))
+    def keyed(one: Column, factor: Column) -> Column:
+        weight = inverse_probability(F.log2(one["rank"] + 1), factor)
+        sampled = F.struct(one["rank"].alias("rank"), one["item_id"].alias("item_id"), weight.alias("weight"))
+        chance = uniform(seed, F.col("request_id"), one["item_id"])
+        return F.struct(pareto_key(chance, weight).alias("key"), sampled.alias("sampled"))
 
-    return bind(unexposed, sample)
+    def sample(factor: Column) -> Column:
+        chosen = smallest(F.transform("unexposed", lambda one: keyed(one, factor)), RANKED)
+        return F.sort_array(F.transform(chosen, lambda one: one["sampled"]))
+
+    return bind(F.col("factor"), sample)
 
 
-def _keyed(items: Column) -> Column:
-    """The items behind their sampling keys."""
-    return F.transform(
-        items, lambda item: F.struct(pareto_key(item.chance, item.probability).alias("key"), item.alias("item"))
+def _dropped() -> Column:
+    """What was retrieved and dropped by pre-ranking; empty if pre-ranking was not logged."""
+    above = F.concat("pre_ranking", "shown", "ranking")
+    return F.coalesce(F.array_except(F.flatten("channels"), above), F.array().cast("array<bigint>"))
+
+
+def _few(seed: int) -> Column:
+    """Those dropped with a hash below twice the share that is wanted."""
+    bound = F.lit(2.0 * FILTERED * 2**HASH_BITS) / F.greatest(F.lit(1), F.size("dropped"))
+    return bind(
+        bound.cast("bigint"),
+        lambda bound: F.filter("dropped", lambda item: keyed_hash(seed, F.col("request_id"), item) < bound),
     )
 
 
-def _filtered(seed: int) -> Column:
-    """40 of what was retrieved and dropped by pre-ranking, uniformly; none if pre-ranking was not logged.
+def _drawn(seed: int) -> Column:
+    """40 of what was dropped, uniformly: those with the smallest hashes.
 
-    In merged retrieval order: best position in a channel, then item_id.
+    `few` holds them all but for one request in a million: only `few` is sorted.
     """
-    above = F.concat("pre_ranking", F.transform("exposed", lambda item: item.item_id), "ranking")
-    rest = F.coalesce(F.array_except(F.flatten("channels"), above), F.array().cast("array<bigint>"))
+    enough = F.when(F.size("few") >= FILTERED, F.col("few")).otherwise(F.col("dropped"))
+    keyed = F.transform(
+        enough, lambda item: F.struct(keyed_hash(seed, F.col("request_id"), item).alias("key"), item.alias("item_id"))
+    )
+    return F.transform(smallest(keyed, FILTERED), lambda pair: pair.item_id)
 
-    def best_place(item: Column) -> Column:
-        places = F.transform("channels", lambda items: _or_last(F.array_position(items, item)))
-        return F.array_min(places) + 1
 
-    def sample(rest: Column) -> Column:
-        keyed = F.transform(
-            rest,
-            lambda item: F.struct(uniform(seed, F.col("request_id"), item).alias("key"), item.alias("item_id")),
+def _merged() -> Column:
+    """`drawn` in merged retrieval order: best position in a channel, then item_id."""
+
+    def placed(channel: Column, drawn: Column) -> Column:
+        return F.transform(
+            F.array_intersect(channel, drawn),
+            lambda item: F.struct(F.array_position(channel, item).alias("place"), item.alias("item_id")),
         )
-        chosen = F.transform(F.slice(F.sort_array(keyed), 1, FILTERED), lambda pair: pair.item_id)
-        inverse = F.greatest(F.lit(1.0), F.size(rest) / F.lit(float(FILTERED)))
-        return _sampled(_placed(chosen, best_place), Level.FILTERED, lambda _: inverse)
 
-    return bind(rest, sample)
+    def order(drawn: Column) -> Column:
+        places = F.sort_array(F.flatten(F.transform("channels", lambda channel: placed(channel, drawn))))
+        return F.array_distinct(F.transform(places, lambda one: one.item_id))
 
-
-def _placed(items: Column, place: Callable[[Column], Column]) -> Column:
-    """Item ids as structs that sort by their place, those without one last."""
-    return F.transform(items, lambda item: F.struct(_or_last(place(item)).alias("place"), item.alias("item_id")))
-
-
-def _or_last(position: Column) -> Column:
-    """A list position counted from 0, or a number after all of them for a `position` of 0: not in the list.
-
-    Named once: Spark evaluates what a condition and its result share twice.
-    """
-    return F.pmod(position - 1, F.lit(2**31))
+    return bind(F.col("drawn"), order)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+HASH_BITS = 52  # what a double holds exactly with half a step to spare
+
 
 def bind(value: Column, body: Callable[[Column], Column]) -> Column:
     """body(value), with the value computed once a row.
@@ -15,10 +17,14 @@ def bind(value: Column, body: Callable[[Column], Column]) -> Column:
     return F.get(F.transform(F.array(value), body), F.lit(0))
 
 
+def keyed_hash(seed: int, request_id: Column, item_id: Column) -> Column:
+    """A whole number below 2^52, the same for the same seed, request and item."""
+    return F.shiftrightunsigned(F.xxhash64(F.lit(seed), request_id, item_id), 64 - HASH_BITS)
+
+
 def uniform(seed: int, request_id: Column, item_id: Column) -> Column:
-    """A number in (0, 1), the same for the same seed, request and item, from 52 bits of a keyed hash."""
-    bits = F.shiftrightunsigned(F.xxhash64(F.lit(seed), request_id, item_id), 12)
-    return (bits.cast("double") + 0.5) / F.lit(float(2**52))
+    """A number in (0, 1), from `keyed_hash`."""
+    return (keyed_hash(seed, request_id, item_id).cast("double") + 0.5) / F.lit(float(2**HASH_BITS))
 
 
 def capped_factor(weights: Column, count: int) -> Column:
@@ -30,34 +36,46 @@ def capped_factor(weights: Column, count: int) -> Column:
     The items capped at 1 are the k heaviest; k is the smallest number for which c no longer caps the next one.
     """
 
-    def factor(weights: Column) -> Column:
-        shares = F.transform(F.sequence(F.lit(0), F.lit(count - 1)), lambda capped: _share(weights, count, capped))
+    def factor(weights: Column, total: Column) -> Column:
+        shares = F.transform(F.sequence(F.lit(0), F.lit(count - 1)), lambda k: _share(weights, total, count, k))
         return F.get(F.filter(shares, lambda share: share.factor * share.heaviest <= 1.0), F.lit(0)).factor
 
-    return bind(weights, lambda weights: F.when(F.size(weights) > count, factor(weights)))
+    def capped(weights: Column) -> Column:
+        found = bind(_sum(weights), lambda total: factor(weights, total))
+        return F.when(F.size(weights) > count, found)
+
+    return bind(weights, capped)
 
 
-def inclusion_probability(weight: Column, factor: Column) -> Column:
-    """min(1, c w); 1 where there was no need to choose."""
-    return F.when(factor.isNull(), F.lit(1.0)).otherwise(F.least(F.lit(1.0), factor * weight))
+def inverse_probability(inverse_weight: Column, factor: Column) -> Column:
+    """1 / min(1, c w), given 1 / w; 1 where c is null: there was no need to choose."""
+    return F.greatest(F.lit(1.0), inverse_weight / factor)
 
 
-def pareto_key(chance: Column, probability: Column) -> Column:
+def smallest(keyed: Column, count: int) -> Column:
+    """The `count` smallest structs of an array, ascending."""
+    return F.slice(F.sort_array(keyed), 1, count)
+
+
+def pareto_key(chance: Column, inverse: Column) -> Column:
     """The smallest keys of a request are its sample: Pareto sampling (Rosen 1997), of fixed size without replacement.
 
-    An item is included with its probability up to a small error that vanishes as the sample grows.
+    u / (1 - u) over p / (1 - p), for the chance u and the probability p. An item is included with its probability up
+    to a small error that vanishes as the sample grows; one with probability 1 is always in.
 
     Args:
         chance: uniform in (0, 1).
-        probability: the inclusion probability aimed at; an item with 1 is always in.
+        inverse: 1 / the inclusion probability aimed at.
     """
-    odds = F.try_divide(chance * (1 - probability), (1 - chance) * probability)
-    return F.when(probability >= 1, F.lit(0.0)).otherwise(odds)
+    return (inverse - 1) / (1 / chance - 1)
 
 
-def _share(weights: Column, count: int, capped: Column) -> Column:
+def _share(weights: Column, total: Column, count: int, capped: Column) -> Column:
     """With the first `capped` items at 1: the factor c for the others, and the heaviest of them."""
-    others = F.slice(weights, capped + 1, F.size(weights))
-    total = F.aggregate(others, F.lit(0.0), lambda sum_, weight: sum_ + weight)
-    factor = F.try_divide(F.lit(count) - capped, total)
+    others = total - _sum(F.slice(weights, F.lit(1), capped))
+    factor = F.try_divide(F.lit(count) - capped, others)
     return F.struct(factor.alias("factor"), F.get(weights, capped).alias("heaviest"))
+
+
+def _sum(weights: Column) -> Column:
+    return F.aggregate(weights, F.lit(0.0), lambda total, weight: total + weight)
