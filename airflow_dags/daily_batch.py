@@ -22,8 +22,10 @@ Takes the logs of one day T (the run's data interval) and everything else for D 
 day whose labels no later conversion can change. Every job replaces its date, so any task may run again at any time,
 and a task that was killed (lost executor, out of memory) is simply retried.
 
-To backfill, trigger once with `first_date` set: each job then takes FIRST..LAST in one start, and the models train
-on the `days` that end at D. `first_log_date` is the first day of logs to ingest, if histories begin earlier.
+To backfill, trigger once with `first_date` set: each Spark job then takes FIRST..D in one start, and the models train
+on the `days` that end at D. `first_log_date` is the first day of logs to ingest, if histories begin earlier. For models
+that are judged at once, set `model_date` to the day before D: they train up to that day; then trigger D without it,
+with the Spark tasks marked as done.
 
 Needs: the connection `spark_default` (its host is Spark's master), the pool `gpu` (as many slots as trainings may
 run at once), and this checkout, or the installed package, on scheduler and workers. Two Variables may be set: on a
@@ -62,6 +64,9 @@ PARAMS = {
     "first_date": Param(None, type=["null", "string"], format="date", description="First date of a backfill."),
     "first_log_date": Param(
         None, type=["null", "string"], format="date", description="First date of logs in a backfill; else first_date."
+    ),
+    "model_date": Param(
+        None, type=["null", "string"], format="date", description="Date of the models, up to D; D if not set."
     ),
     "days": Param(7, type="integer", minimum=1, description="Dates that a model with no model of D-1 trains on."),
     "increc_presets": Param("base,full", type="string", description="IncRec variants to train."),
@@ -106,11 +111,24 @@ def mature_dates(interval_start: datetime, params: dict) -> str:
     return dates(params["first_date"], mature_date(interval_start, params))
 
 
+def model_date(interval_start: datetime, params: dict) -> str:
+    """The date whose models are judged, trained and exported: D, or an earlier one of a backfill.
+
+    Raises:
+        ValueError: the date has no labels in this run.
+    """
+    last = mature_date(interval_start, params)
+    first, given = params["first_date"] or last, params["model_date"] or last
+    if not first <= given <= last:
+        raise ValueError(f"model_date {given} is not in {dates(params['first_date'], last)}; leave it out for {last}")
+    return given
+
+
 ROOT = ["--root", "{{ params.root }}"]
 LOGGED = [*ROOT, "--date", "{{ logged_dates(data_interval_start, params) }}"]
 MATURE = [*ROOT, "--date", "{{ mature_dates(data_interval_start, params) }}"]
-LATEST = [*ROOT, "--date", "{{ mature_date(data_interval_start, params) }}"]
-TRAINING = [*LATEST, "--days", "{{ params.days }}", "--seed", "{{ params.seed }}", "--size", "{{ params.model_size }}"]
+MODELS = [*ROOT, "--date", "{{ model_date(data_interval_start, params) }}"]
+TRAINING = [*MODELS, "--days", "{{ params.days }}", "--seed", "{{ params.seed }}", "--size", "{{ params.model_size }}"]
 
 
 def spark_job(job: str, arguments: list[str]) -> SparkSubmitOperator:
@@ -149,7 +167,7 @@ with DAG(
         "depends_on_past": False,
     },
     params=PARAMS,
-    user_defined_macros={"logged_dates": logged_dates, "mature_dates": mature_dates, "mature_date": mature_date},
+    user_defined_macros={"logged_dates": logged_dates, "mature_dates": mature_dates, "model_date": model_date},
     doc_md=DOC,
     tags=["headrace"],
 ) as dag:
@@ -159,14 +177,14 @@ with DAG(
     item_stats = spark_job("build_item_stats", MATURE)
     increc_samples = spark_job("build_increc_samples", MATURE)
     hccp_samples = spark_job("build_hccp_samples", [*MATURE, "--seed", "{{ params.seed }}"])
-    evaluate_increc = python_job("evaluate_increc", MATURE)
-    evaluate_hccp = python_job("evaluate_hccp", MATURE)
+    evaluate_increc = python_job("evaluate_increc", MODELS)
+    evaluate_hccp = python_job("evaluate_hccp", MODELS)
     train_increc = python_job(
         "train_increc", [*TRAINING, "--preset", "{{ params.increc_presets }}"], pool=TRAINING_POOL
     )
     train_hccp = python_job("train_hccp", [*TRAINING, "--preset", "{{ params.hccp_presets }}"], pool=TRAINING_POOL)
-    export = python_job("export_models", LATEST)
-    report = python_job("render_report", LATEST)
+    export = python_job("export_models", MODELS)
+    report = python_job("render_report", MODELS)
 
     # What each task reads decides the order; models are evaluated on a date before they train on it.
     ingest >> [label, histories, item_stats]

@@ -25,9 +25,11 @@ CASES = {
     "daily": {},
     "backfill": {"first_date": "2017-11-28"},
     "with_earlier_logs": {"first_date": "2017-11-28", "first_log_date": "2017-11-25", "days": 3},
+    "judged_next": {"first_date": "2017-11-28", "model_date": "2017-11-29"},
     "two_days_old": {"maturity_days": 2, "window_hours": 48},
     "immature": {"window_hours": 48},
     "backwards": {"first_date": "2017-12-02"},
+    "models_of_another_day": {"model_date": "2017-11-29"},
 }
 
 # Airflow is imported in a process of its own: it has its own mind about logging, and this one may hold Spark.
@@ -153,29 +155,30 @@ def test_order_is_what_the_jobs_read(described):
 @pytest.mark.parametrize("job", JOBS)
 def test_every_argument_is_one_that_the_job_takes(arguments, job):
     parser = importlib.import_module(f"jobs.{job}").arg_parser()
-    for case in ("daily", "backfill", "with_earlier_logs", "two_days_old"):
+    for case in ("daily", "backfill", "with_earlier_logs", "judged_next", "two_days_old"):
         assert parser.parse_args(arguments(case, job)).root == "/a root"
 
 
 @pytest.mark.parametrize(
-    ("case", "logged", "mature", "latest"),
+    ("case", "logged", "mature", "models"),
     [
         ("daily", "2017-12-01", "2017-11-30", "2017-11-30"),
         ("backfill", "2017-11-28..2017-12-01", "2017-11-28..2017-11-30", "2017-11-30"),
         ("with_earlier_logs", "2017-11-25..2017-12-01", "2017-11-28..2017-11-30", "2017-11-30"),
+        ("judged_next", "2017-11-28..2017-12-01", "2017-11-28..2017-11-30", "2017-11-29"),
         ("two_days_old", "2017-12-01", "2017-11-29", "2017-11-29"),
     ],
 )
-def test_dates_come_from_the_interval(arguments, case, logged, mature, latest):
+def test_dates_come_from_the_interval(arguments, case, logged, mature, models):
     dated = {job: arguments(case, job)[arguments(case, job).index("--date") + 1] for job in JOBS}
-    latest_only = {"train_increc", "train_hccp", "export_models", "render_report"}
-    expected = {job: latest if job in latest_only else mature for job in JOBS}
+    expected = dict.fromkeys(JOBS[:6], mature) | dict.fromkeys(JOBS[6:], models)
     assert dated == {**expected, "ingest_logs": logged}
 
 
 def test_settings_that_cannot_be_are_named(arguments):
     assert "set maturity_days to 2" in arguments("immature", "label_target_groups")
     assert "2017-12-02 is after the last one, 2017-11-30" in arguments("backwards", "build_item_stats")
+    assert "model_date 2017-11-29 is not in 2017-11-30" in arguments("models_of_another_day", "train_increc")
 
 
 def airflow_lines(*tasks: tuple[str, bool]) -> list[str]:
@@ -246,7 +249,7 @@ def test_airflow_runs_the_whole_batch_on_a_small_simulated_world(tmp_path, run_j
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     for name, value in run_daily_batch.settings(home).items():
         monkeypatch.setenv(name, value)
-    run_daily_batch.prepare_airflow(home)
+    assert run_daily_batch.prepare_airflow(home) is None
     first = {"first_log_date": "2020-01-01", "first_date": "2020-01-02"}
     conf = {"root": str(root), **first, "days": 1, "model_size": "tiny"}
     run_daily_batch.run_dag(date(2020, 1, 3), conf, home / "log")
