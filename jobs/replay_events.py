@@ -4,9 +4,9 @@ Real: the users, the items, what they did and when. Every event becomes a conver
 SIMULATED, and called so in each landing folder's manifest: a homepage request one second before the first event of
 each session (a gap of more than 30 minutes starts one); four channels (hot items, item-to-item CF, ALS, the user's
 own items), fitted anew for each date on the days before it; a pre-ranking biased to popularity that keeps 150; a
-logistic ranker fitted on the day before; a re-ranker that spreads over the channels and exposes 10. A user's
-requests of one date are answered alike, as by a system that learns overnight. A conversion on an item exposed by
-the user's latest request, less than 24 hours after it, names that request and has scenario `homepage`; any other
+logistic ranker fitted on the last date without requests; a re-ranker that spreads over the channels and exposes 10.
+A user's requests of one date are answered alike, as by a system that learns overnight. A conversion on an item exposed
+by the user's latest request, less than 24 hours after it, names that request and has scenario `homepage`; any other
 has scenario `elsewhere` and names none. logged_time is event_time. The log's first four dates have no requests:
 the channels learn from them. A date already landed from the same file with the same settings is left as it is.
 
@@ -89,7 +89,7 @@ def land_answers(store: Store, log: EventLog, day: date, made_from: dict) -> dic
     for folder in folders.values():
         store.root.remove(folder)
     places = {table: store.uri(folder) for table, folder in folders.items()}
-    write(log.channels(day), log.ranker(day), log.requests(day), log.settings, places)
+    write(log.channels(day), log.ranker, log.requests(day), log.settings, places)
     recorded = log.settings.recorded()
     return {
         table.name: publish(store.root, table, day, landing(table, day), made_from, recorded)["rows"]
@@ -134,7 +134,7 @@ def exposures(store: Store, log: EventLog, day: date, made_from: dict) -> DataFr
         return nothing(store, logs.impressions).select("request_id", "item_id")
     late = log.on(day + timedelta(1)).where(F.to_date("latest_request_time") == F.lit(day))
     asked = log.requests(day).join(late.select("user_id"), on="user_id", how="left_semi")
-    return exposed(log.channels(day), log.ranker(day), asked, log.settings)
+    return exposed(log.channels(day), log.ranker, asked, log.settings)
 
 
 def is_landed(root: Root, table: Table, day: date, made_from: dict, settings: Settings) -> bool:

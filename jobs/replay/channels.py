@@ -122,6 +122,7 @@ def _neighbours(histories: DataFrame, settings: Settings) -> DataFrame:
 
 def _als(used: DataFrame, most_used: list[int], settings: Settings) -> ALSModel:
     """A rating is how often the user used the item; only the most used items take part."""
+    blocks = int(used.sparkSession.conf.get("spark.sql.shuffle.partitions"))
     estimator = ALS(
         userCol="user_id",
         itemCol="item_id",
@@ -131,8 +132,8 @@ def _als(used: DataFrame, most_used: list[int], settings: Settings) -> ALSModel:
         maxIter=settings.als_iterations,
         alpha=settings.als_alpha,
         regParam=settings.als_regularization,
-        numUserBlocks=4,
-        numItemBlocks=4,
+        numUserBlocks=blocks,
+        numItemBlocks=blocks,
         seed=settings.seed,
     )
     kept = used.sparkSession.createDataFrame([(item,) for item in most_used], "item_id bigint")

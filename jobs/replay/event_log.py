@@ -64,9 +64,10 @@ class EventLog:
             self._fitted[day] = channels.fit(self.before(day), self.settings)
         return self._fitted[day]
 
-    def ranker(self, day: date) -> Ranker:
-        """Fitted on what some users did on the day before, as the channels of that day saw them."""
-        eve = day - _DAY
+    @functools.cached_property
+    def ranker(self) -> Ranker:
+        """Fitted once, on what some users did on the last date without requests, as that day's channels saw them."""
+        eve = self.first_asked - _DAY
         if eve <= self.first:
             return Ranker()
         users = self.sessions(eve).select("user_id").distinct()

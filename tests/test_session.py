@@ -1,0 +1,30 @@
+"""The Spark session under spark-submit: the submitter's settings win, but for those the tables need."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+SCRIPT = """
+from schemas.spark import session
+conf = session("asked").conf
+print("told", conf.get("spark.sql.shuffle.partitions"), conf.get("spark.sql.session.timeZone"),
+      conf.get("spark.sql.parquet.compression.codec"))
+"""
+
+
+def test_the_submitters_settings_win_but_for_those_that_the_tables_need(tmp_path):
+    """7 partitions stay 7, a time zone becomes UTC, and what was not said is ours."""
+    script = tmp_path / "ask.py"
+    script.write_text(SCRIPT)
+    said = {"spark.sql.shuffle.partitions": "7", "spark.sql.session.timeZone": "Asia/Tokyo"}
+    # Nothing is read or written here, so Delta need not be found.
+    said |= {"spark.sql.extensions": "", "spark.sql.catalog.spark_catalog": ""}
+    flags = [word for key, value in said.items() for word in ("--conf", f"{key}={value}")]
+    submit = [Path(sys.executable).parent / "spark-submit", "--master", "local[1]", *flags, script]
+    surroundings = {**os.environ, "PYTHONPATH": str(PROJECT), "PYSPARK_PYTHON": sys.executable}
+    surroundings.pop("PYSPARK_SUBMIT_ARGS", None)
+    done = subprocess.run(submit, env=surroundings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["told", "7", "UTC", "zstd"]
