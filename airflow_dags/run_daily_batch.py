@@ -1,7 +1,7 @@
 """Run the daily batch on this machine, from a real event log to evaluated, exported models and a report.
 
 The shipped slice of Taobao's UserBehavior log is landed (its funnel is simulated around the real events), then
-Airflow runs the DAG `daily_batch` twice: a backfill that trains both models on all days but the last, and that last
+Airflow runs the DAG `daily_batch` twice: a backfill of two days that trains both models on the first, and the second
 day, which judges them on requests they have not seen and trains on. Makes its environment first if there is none.
 What is there already is not done again, unless code, settings or logs have changed.
 
@@ -30,8 +30,7 @@ from airflow_dags.environment import PROJECT, say
 
 EVENTS = PROJECT / "tests" / "data" / "taobao" / "events.parquet"
 LANDED = (date(2017, 11, 25), date(2017, 11, 30))
-TRAINED = (date(2017, 11, 28), date(2017, 11, 28))
-JUDGED = date(2017, 11, 29)
+TRAINED, JUDGED = date(2017, 11, 28), date(2017, 11, 29)
 # What the batch's outcome depends on beside the logs; a change of any file runs it again.
 SOURCES = (
     "setup.py",
@@ -62,11 +61,10 @@ def main(root, again):
             sys.exit(f"replay_events failed: {environment.last_error(log)} (all of it: {log})")
         if airflow.result():
             sys.exit(airflow.result())
-    days = (TRAINED[1] - TRAINED[0]).days + 1
-    backfill = {"first_date": str(TRAINED[0]), "first_log_date": str(LANDED[0]), "model_date": str(TRAINED[1])}
+    backfill = {"first_date": str(TRAINED), "first_log_date": str(LANDED[0]), "model_date": str(TRAINED)}
     done_before = ""
     for step, what, settings_of_run, done_already in (
-        (2, f"backfill of {TRAINED[0]}..{JUDGED}, models of {TRAINED[1]}", {**backfill, "days": days}, JUDGING),
+        (2, f"backfill of {TRAINED}..{JUDGED}, models of {TRAINED}", backfill, JUDGING),
         (3, f"models of {JUDGED}: judge, train on", {}, SPARK_TASKS),
     ):
         say(f"{step}/3 {what}")

@@ -12,6 +12,7 @@ TITLES = {
     "increc": "IncRec: a channel that finds what the others miss",
     "hccp": "HCCP: a pre-ranker that learns from the whole stream",
 }
+LOSS = "loss_"  # how a manifest names what was minimised, among other means of an epoch
 _CURVES = {
     "increc": {
         "inc_filtered": "Share of ITG items in the top K once what the channels already returned is left out: "
@@ -19,8 +20,8 @@ _CURVES = {
         "inc": "Share of ITG items in the plain top K. It also rewards pushing out what other channels return.",
     },
     "hccp": {
-        "ish": "Share of items clicked in the scenario that are kept in the top K.",
-        "ash": "Share of items clicked in any scenario after the request, among the retrieved ones.",
+        "ish": "Share of items acted on in the scenario that are kept in the top K.",
+        "ash": "Share of items acted on in any scenario after the request, among the retrieved ones.",
         "isph": "The same as ISH, of purchases.",
         "asph": "The same as ASH, of purchases.",
     },
@@ -169,7 +170,7 @@ def training(mine: Sequence[Trained]) -> dict:
         epochs = max(map(len, terms.values()), default=0)
         for number, (term, values) in enumerate(terms.items()):
             about = {"variant": each.variant, "seed": each.seed, "epochs": epochs} if number == 0 else None
-            rows.append({"about": about, "term": term, "first": values[0], "last": values[-1]})
+            rows.append({"about": about, "term": term.removeprefix(LOSS), "first": values[0], "last": values[-1]})
     return {"day": newest, "rows": rows, "seed": min(each.seed for each in models), "chart": loss_chart(models, mine)}
 
 
@@ -181,8 +182,8 @@ def loss_chart(models: Sequence[Trained], mine: Sequence[Trained]) -> str | None
             continue
         seen.add(each.variant)
         for term, values in history(each, mine).items():
-            if len(values) > 1 and values[0] > 0:
-                name = f"{each.variant} {term}"
+            if term.startswith(LOSS) and len(values) > 1 and values[0] > 0:
+                name = f"{each.variant} {term.removeprefix(LOSS)}"
                 points = tuple(
                     Point(n, value / values[0], note=f"{name}, epoch {n}: {value:.4f}")
                     for n, value in enumerate(values, 1)

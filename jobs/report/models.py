@@ -40,13 +40,13 @@ class Trained:
 
 
 def history(last: Trained, trained: Sequence[Trained]) -> dict[str, list[float]]:
-    """Each loss term over all epochs that led to a model, those of the models it continued from included."""
+    """Each recorded mean over all epochs that led to a model, those of the models it continued from included."""
     places, chain = {each.place: each for each in trained}, [last]
     while (before := places.get(chain[0].manifest.get("continued_from"))) is not None:
         chain.insert(0, before)
     epochs = [epoch for each in chain for epoch in each.epochs]
     terms = last.epochs[0] if last.epochs else {}
-    return {term.removeprefix("loss_"): [epoch[term] for epoch in epochs if term in epoch] for term in terms}
+    return {term: [epoch[term] for epoch in epochs if term in epoch] for term in terms}
 
 
 def trained(root: str, last: date | None = None) -> list[Trained]:
