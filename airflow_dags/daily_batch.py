@@ -19,8 +19,9 @@ DOC = """
 ### Daily batch
 
 Takes the logs of one day T (the run's data interval) and everything else for D = T - `maturity_days`, the latest
-day whose labels no later conversion can change. Every job replaces its date, so any task may run again at any time,
-and a task that was killed (lost executor, out of memory) is simply retried.
+day whose windows are over; for conversions that arrive later, clear the tasks of their dates. Every job replaces its
+date, so any task may run again at any time, and a task that was killed (lost executor, out of memory) is simply
+retried.
 
 To backfill, trigger once with `first_date` set: each Spark job then takes FIRST..D in one start, and the models train
 on the `days` that end at D. `first_log_date` is the first day of logs to ingest, if histories begin earlier. For models
@@ -46,10 +47,11 @@ conversions. |
 to clear. |
 | `build_hccp_samples` | requests, retrievals, stages, impressions, conversions, target_groups, user_histories | \
 hccp_samples | As above; no rows means that no request of D has a `ranking` or `re_ranking` stage. |
-| `evaluate_increc`, `evaluate_hccp` | samples of D, models of D-1, item_stats | evaluations | No model of D-1 is no \
+| `evaluate_increc`, `evaluate_hccp` | samples of D, models of D-1, item_stats, retrievals; conversions, or \
+target_groups and stages | evaluations | No model of D-1 is no \
 failure: the rows that need no training are written. |
 | `train_increc`, `train_hccp` | samples, items, item_stats, the checkpoint of D-1 | models | Out of memory: a \
-smaller preset or fewer `days`. A retry goes on from its checkpoint. |
+smaller preset or fewer `days`. A retry trains the date anew, from the model of D-1 if there is one. |
 | `export_models` | models of D, evaluations | SavedModels, item vectors, FAISS index | A model that is held back is \
 no failure: the log's last line says why. |
 | `render_report` | reports, and the tables' counts | the HTML page | Nothing depends on it; clear it alone. |
@@ -61,6 +63,8 @@ PARAMS = {
     "root": Param("root", type="string", description="Directory or URI that holds every table."),
     "maturity_days": Param(1, type="integer", minimum=1, description="Days until a date's labels are mature."),
     "window_hours": Param(24, type="integer", minimum=1, description="Attribution window; within maturity_days."),
+    "attribution": Param("last_request", enum=["last_request", "every_request"], description="Whose a conversion is."),
+    "scenario": Param("homepage", type="string", description="Scenario of the requests that are labelled."),
     "first_date": Param(None, type=["null", "string"], format="date", description="First date of a backfill."),
     "first_log_date": Param(
         None, type=["null", "string"], format="date", description="First date of logs in a backfill; else first_date."
@@ -128,6 +132,8 @@ ROOT = ["--root", "{{ params.root }}"]
 LOGGED = [*ROOT, "--date", "{{ logged_dates(data_interval_start, params) }}"]
 MATURE = [*ROOT, "--date", "{{ mature_dates(data_interval_start, params) }}"]
 MODELS = [*ROOT, "--date", "{{ model_date(data_interval_start, params) }}"]
+LABELLING = ["--window-hours", "{{ params.window_hours }}", "--attribution", "{{ params.attribution }}"]
+LABELLING += ["--scenario", "{{ params.scenario }}"]
 TRAINING = [*MODELS, "--days", "{{ params.days }}", "--seed", "{{ params.seed }}", "--size", "{{ params.model_size }}"]
 
 
@@ -141,7 +147,7 @@ def spark_job(job: str, arguments: list[str]) -> SparkSubmitOperator:
         conn_id="spark_default",
         packages="{{ var.value.get('headrace_packages', '" + DELTA_PACKAGE + "') }}",
         py_files="{{ var.value.get('headrace_py_files', '') }}",
-        conf={"spark.driver.memory": "4g", "spark.log.level": "WARN"},
+        conf={"spark.driver.memory": "4g", "spark.log.level": "ERROR"},
     )
 
 
@@ -172,7 +178,7 @@ with DAG(
     tags=["headrace"],
 ) as dag:
     ingest = spark_job("ingest_logs", LOGGED)
-    label = spark_job("label_target_groups", [*MATURE, "--window-hours", "{{ params.window_hours }}"])
+    label = spark_job("label_target_groups", [*MATURE, *LABELLING])
     histories = spark_job("build_user_histories", MATURE)
     item_stats = spark_job("build_item_stats", MATURE)
     increc_samples = spark_job("build_increc_samples", MATURE)

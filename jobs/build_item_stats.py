@@ -31,8 +31,11 @@ def arg_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
     store = Store(session("build_item_stats"), arguments.root)
-    if not all(store.has_date(log, day - timedelta(days=1)) for log in (impressions, conversions)):
-        store.require(day, impressions, conversions)  # the first date of all has nothing before it
+    eve = day - timedelta(days=1)
+    for log in (impressions, conversions):
+        if not store.has_date(log, eve):
+            first_of_all = store.read_all(log).where(F.col("date") < day).isEmpty()
+            store.require(day if first_of_all else eve, log)
     midnight = F.lit(day).cast("timestamp")
     shown = store.read_all(impressions).where(F.col("date") < day)
     acted = store.read_all(conversions).where((F.col("date") < day) & (F.col("logged_time") < midnight))

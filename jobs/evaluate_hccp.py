@@ -4,9 +4,9 @@ Each model orders all retrieved items of a request, and its first K are looked a
 acted on, purchased in the scenario (any of the four actions counts as acted on); ash, asph: the same in any scenario;
 ranker_recall_10: of the ranker's first ten. ranker_ndcg is against the ranker's order over what the ranker saw; auc,
 gauc are on exposures. milliseconds_p50, _p99 are of one request of 600 candidates on this machine, as they come and
-with the items' vectors at hand. The same is measured of random, hot_items and, where its stage is logged, the
-incumbent's order. Without any model of the day before only those are written. At most 2,000 requests are measured,
-chosen by a keyed hash.
+with the items' vectors at hand; unlike all others they differ from run to run. The same is measured of random,
+hot_items and, where its stage is logged, the incumbent's order. Without any model of the day before only those are
+written. At most 2,000 requests are measured, chosen by a keyed hash.
 
 Reads:  samples/hccp_samples, labels/target_groups, logs/retrievals, logs/stages (optional), features/item_stats,
         models/hccp of the day before
@@ -79,7 +79,7 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     if not models:
         command.log(f"there is no model in models/{MODEL}/date={before}: only the rows that need no training")
     users = inputs.decode(samples.select(["history_item_ids", "history_actions"]))
-    for directory in models:
+    for directory in models if samples.num_rows else ():
         command.log(f"measuring {directory.place}")
         model = hccp.load(directory)
         rows += rows_of(

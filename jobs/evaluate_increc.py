@@ -37,7 +37,7 @@ from schemas.labels import Action, Popularity
 from schemas.logs import conversions, retrievals
 from schemas.samples import increc_samples
 from schemas.storage import Root
-from schemas.table import MissingDataError
+from schemas.table import MissingDataError, partition
 
 MODEL = "increc"
 
@@ -203,7 +203,7 @@ def known_conversions(root: str, day: date, settings: Settings) -> tuple[np.ndar
     for batch in source.to_batches(columns=["user_id", "item_id", "event_time", "event_id"], filter=known):
         draw = baselines.mix(batch["user_id"].to_numpy().astype(np.uint64)) / 2.0**64
         parts.append(batch.filter(pa.array(draw < share)))
-    events = pa.Table.from_batches(parts, parts[0].schema if parts else None) if parts else None
+    events = pa.Table.from_batches(parts) if parts else None
     if events is None or events.num_rows == 0:
         command.log(f"{conversions.path} knows nothing of the {settings.neighbour_days} days before {day}: no item-CF")
         return np.empty(0, np.int64), np.empty(0, np.int64)
@@ -221,7 +221,7 @@ def trained_scorer(model: IncRec, requests: Batch) -> tuple[np.ndarray, Scorer]:
 def made_from(root: str, day: date, models: list[ModelDirectory]) -> dict:
     """The state of every input that the figures come from."""
     place = Root.of(root)
-    tables = {table.path: storage.identity(place, table, day) for table in (increc_samples, item_stats)}
+    tables = {partition(table, day): storage.identity(place, table, day) for table in (increc_samples, item_stats)}
     tables |= {table.path: arrow.delta(root, table).version() for table in (retrievals, conversions)}
     return tables | {model.place: model.manifest().get("made_from") for model in models}
 

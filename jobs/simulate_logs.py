@@ -23,7 +23,9 @@ from jobs.world.settings import World
 
 def arg_parser() -> argparse.ArgumentParser:
     parser = command.parser(__doc__)
-    parser.add_argument("--days", type=command.at_least(1), help="how many days from --date on (default 1)")
+    parser.add_argument(
+        "--days", type=command.at_least(1), help="how many days from --date on (default: those of --date)"
+    )
     parser.add_argument("--users", type=command.at_least(1), default=World.users, help="(default %(default)s)")
     parser.add_argument("--items", type=command.at_least(100), default=World.items, help="(default %(default)s)")
     parser.add_argument("--seed", type=command.at_least(0), default=World.seed, help="(default %(default)s)")
@@ -44,7 +46,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: argparse.Namespace, day: date) -> dict:
     world = World(users=arguments.users, items=arguments.items, seed=arguments.seed)
     rows, figures = land(arguments.root, world, day, command.log)
-    so_far = figures if getattr(arguments, "figures", None) is None else arguments.figures + figures
+    so_far = figures if arguments.figures is None else arguments.figures + figures
     arguments.figures = so_far
     logged = {name: count for name, count in rows.items() if not name.startswith("_truth/")}
     return {"rows_written": sum(logged.values()), **logged, "figures": so_far.shares()}

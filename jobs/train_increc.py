@@ -37,7 +37,6 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
-    tf.keras.utils.set_random_seed(arguments.seed)
     tf.config.experimental.enable_op_determinism()
     trained = [train(arguments.root, day, preset, arguments) for preset in arguments.preset]
     return {"rows_written": sum(one["requests"] for one in trained), "models": [one["model"] for one in trained]}
@@ -119,7 +118,8 @@ def _catalogue(
     ids = stats["item_id"].to_numpy()
     catalogue = known.grown(np.concatenate([item_ids, ids]), snapshot)
     probabilities = stats["sampling_probability"].to_numpy()
-    return catalogue, by_row(catalogue, ids, probabilities, probabilities.min()), made_from | version
+    missing = probabilities.min() if len(ids) else 1 / len(catalogue.item_ids)
+    return catalogue, by_row(catalogue, ids, probabilities, missing), made_from | version
 
 
 if __name__ == "__main__":

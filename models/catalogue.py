@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 
 _MIX = -7046029254386353131  # 0x9E3779B97F4A7C15, the odd constant of Fibonacci hashing, as int64
@@ -175,4 +176,8 @@ def _integers(values: pa.Array) -> np.ndarray:
 
 
 def _array(column: pa.ChunkedArray) -> pa.Array:
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    """One array of a column; a number that is not finite counts as none."""
+    whole = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    if not pa.types.is_floating(whole.type):
+        return whole
+    return pc.if_else(pc.is_finite(whole), whole, pa.scalar(None, whole.type))

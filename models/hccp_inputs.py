@@ -63,10 +63,10 @@ def assemble(
     items, levels = batch["item_ids"], batch["levels"]
     rows = items.map(_some_unknown(items.values, catalogue, settings, random))
     width = max(int(items.lengths.max(initial=0)), 1)
-    easy_BE = _easy(rows, catalogue, settings, random)
+    learned = np.isin(levels.values, [LEVEL_CODES[level] for level in settings.levels])
+    easy_BE = _easy(rows.values[learned], len(rows), catalogue, settings, random)
     own_BC = _padded(rows, width)
     rows_BN = np.concatenate([own_BC, easy_BE], axis=1)
-    learned = [LEVEL_CODES[level] for level in settings.levels]
     day_B = batch["request_time"] // _MICROSECONDS_A_DAY
     counts_BNF = np.zeros((*rows_BN.shape, len(COUNTS)), np.float32)
     for day in np.unique(day_B):
@@ -74,7 +74,7 @@ def assemble(
     return user_inputs(batch, catalogue, settings) | {
         "rows": rows_BN,
         "counts": counts_BNF,
-        "levels": _padded(levels.map(np.where(np.isin(levels.values, learned), levels.values, 0)), width),
+        "levels": _padded(levels.map(np.where(learned, levels.values, 0)), width),
         "ranks": _padded(batch["teacher_ranks"], width),
         "actions": _padded(batch["in_scenario_actions"], width),
         "easy": ~(easy_BE[:, :, None] == own_BC[:, None, :]).any(axis=2) & (easy_BE != PADDING),
@@ -87,12 +87,15 @@ def _some_unknown(item_ids: np.ndarray, catalogue: Catalogue, settings: HccpSett
     return np.where(hidden, 1 + bucket(item_ids, catalogue.unknown_buckets), catalogue.lookup(item_ids))
 
 
-def _easy(rows: Ragged, catalogue: Catalogue, settings: HccpSettings, random) -> np.ndarray:
+def _easy(listed: np.ndarray, requests: int, catalogue: Catalogue, settings: HccpSettings, random) -> np.ndarray:
     """Rows of easy negatives, [B, E]: items of the batch's lists, then uniform ones of the whole catalogue.
 
     A draw from the request's own list is left to the mask: it is no negative.
+
+    Args:
+        listed: rows of all the batch's items of levels that are learned from.
     """
-    requests, listed = len(rows), rows.values if len(rows.values) else np.array([PADDING])
+    listed = listed if len(listed) else np.array([PADDING])
     in_batch = listed[random.integers(0, len(listed), (requests, settings.in_batch_easy))]
     everywhere = random.integers(catalogue.first_row, catalogue.rows, (requests, settings.catalogue_easy))
     return np.concatenate([in_batch, everywhere], axis=1).astype(np.int32)

@@ -148,11 +148,17 @@ class IncRec(tfrs.Model):
         return value
 
     def _user_vectors(self, batch) -> dict[str, tf.Tensor]:
-        """Every tower's user vectors, [B, D]; the history's item vectors are gathered once."""
-        history_BLD = self.item_tower.embed(batch["history_rows"])
+        """Every tower's user vectors, [B, D]; the history's item vectors are gathered once.
+
+        Each tower gets a copy of them: one reduction then sums their gradients in one order, where three uses of one
+        tensor would be added in the order in which threads finish.
+        """
+        towers, history_BLD = self.user_towers, self.item_tower.embed(batch["history_rows"])
+        copies_TBLD = tf.broadcast_to(history_BLD, tf.concat([[len(towers)], tf.shape(history_BLD)], 0))
+        copies = tf.unstack(copies_TBLD, num=len(towers))
         return {
             name: tower(history_BLD, batch["history_actions"], batch["user_buckets"])
-            for name, tower in self.user_towers.items()
+            for (name, tower), history_BLD in zip(towers.items(), copies, strict=True)
         }
 
     def _build(self) -> None:

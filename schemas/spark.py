@@ -24,6 +24,8 @@ _REQUIRED = {
     "spark.sql.legacy.parquet.nanosAsLong": "true",
     # A date without rows is a state too: its commit says what it was made from.
     "spark.databricks.delta.skipRecordingEmptyCommits": "false",
+    # A date's commit says how it was labelled; it has to outlive Delta's 30 days.
+    "spark.databricks.delta.properties.defaults.logRetentionDuration": "interval 3650 days",
 }
 _DEFAULTS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -32,6 +34,7 @@ _DEFAULTS = {
     "spark.sql.shuffle.partitions": "32",
     "spark.sql.parquet.compression.codec": "zstd",
     "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
+    "spark.log.level": "ERROR",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
 }
@@ -57,9 +60,7 @@ def session(app_name: str) -> SparkSession:
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     for key, value in (settings | _REQUIRED).items():
         builder = builder.config(key, value)
-    spark = builder.getOrCreate()
-    spark.sparkContext.setLogLevel("ERROR")
-    return spark
+    return builder.getOrCreate()
 
 
 class Store:

@@ -41,13 +41,16 @@ class Root:
         return self.kind(relative) != fs.FileType.NotFound
 
     def files(self, relative: str, suffix: str = "") -> list[fs.FileInfo]:
-        """The files below a folder, sorted; names that start with `_` or `.` are not data."""
+        """The files below a folder, sorted; a name, of a file or folder, that starts with `_` or `.` is not data."""
         selector = fs.FileSelector(self.at(relative), recursive=True, allow_not_found=True)
         found = [info for info in self.filesystem.get_file_info(selector) if info.type == fs.FileType.File]
         return sorted(
-            (info for info in found if info.base_name[0] not in "_." and info.path.endswith(suffix)),
+            (info for info in found if info.path.endswith(suffix) and not self._hidden(info.path, relative)),
             key=lambda info: info.path,
         )
+
+    def _hidden(self, path: str, relative: str) -> bool:
+        return any(name[0] in "_." for name in posixpath.relpath(path, self.at(relative)).split("/"))
 
     def read_text(self, relative: str) -> str:
         with self.filesystem.open_input_stream(self.at(relative)) as stream:

@@ -1,6 +1,6 @@
 """Lint, format check and tests, in an environment that is made on the first run: `python3 tests/run.py [pytest's]`.
 
-Further arguments are pytest's own: `python3 tests/run.py tests/test_labels.py -k midnight`.
+Further arguments are pytest's own: `python3 tests/run.py tests/test_increc.py -k presets`.
 """
 
 import os

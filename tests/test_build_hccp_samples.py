@@ -44,13 +44,15 @@ def shown(request, *items):
 @pytest.fixture(scope="module")
 def by_hand(spark, tmp_path_factory):
     """a: every level. b: re_ranking stands in, no pre_ranking row. c: no stage row. d: no impression.
-    e: no retrieval."""
+    e: no retrieval. f: an empty ranking."""
     stages = [
         ("a", "pre_ranking", [1, 2, 3, 4, 5, 6, 7], []),
         ("a", "ranking", [5, 1, 2, 6, 3], []),
         ("b", "re_ranking", [2, 1], []),
         ("d", "ranking", [1, 2], []),
         ("e", "ranking", [1, 2], []),
+        ("f", "pre_ranking", [3], []),
+        ("f", "ranking", [], []),
     ]
     conversions = [
         acted(0, 1, 1, "click", at("10:05"), "homepage", "a"),
@@ -64,14 +66,14 @@ def by_hand(spark, tmp_path_factory):
     return prepared(
         spark,
         tmp_path_factory.mktemp("by_hand"),
-        requests=[(name, user, "homepage", at("10:00")) for user, name in enumerate("abcde", 1)],
+        requests=[(name, user, "homepage", at("10:00")) for user, name in enumerate("abcdef", 1)],
         retrievals=[
             ("a", "hot", [9, 8, 1, 2, 3, 20], []),
             ("a", "swing", [5, 11, 4, 6, 7, 8], []),
-            *((name, "hot", [1, 2, 3], []) for name in "bcd"),
+            *((name, "hot", [1, 2, 3], []) for name in "bcdf"),
         ],
         stages=stages,
-        impressions=shown("a", 3, 1, 2, 20) + shown("b", 1, 2) + shown("c", 1),
+        impressions=shown("a", 3, 1, 2, 20) + shown("b", 1, 2) + shown("c", 1) + shown("f", 1),
         conversions=conversions,
     )
 
@@ -94,7 +96,13 @@ def test_re_ranking_stands_in_and_nothing_is_filtered_without_pre_ranking(by_han
 
 
 def test_only_labelled_requests_with_impressions_and_a_ranking(by_hand):
-    assert set(by_hand) == {"a", "b"}
+    assert set(by_hand) == {"a", "b", "f"}
+
+
+def test_an_empty_ranking_gives_no_ranked_item(by_hand):
+    """1 was shown, 3 passed pre-ranking, 2 was dropped."""
+    assert by_hand["f"]["item_ids"] == (1, 2)
+    assert by_hand["f"]["levels"] == ("exposed", "filtered")
 
 
 def probabilities(weights: list[float], count: int) -> list[float]:

@@ -173,6 +173,8 @@ def test_presets_are_what_models_md_says():
     assert towers["ori"] == towers["na"] == {"inc"}
     assert towers["full"] == towers["tiny"] == {"basic", "inc", "align"}
     assert (base().serving, na().serving, full().serving) == ("basic", "inc", "inc")
+    assert (PRESETS["base"]().itg_weight, PRESETS["boost"]().itg_weight) == (1.0, 3.0)
+    assert [PRESETS[name]().alpha for name in ("base", "boost", "ori", "na", "full")] == ["none"] * 4 + ["batch"]
     assert [PRESETS[name]().rtg_negatives for name in ("base", "boost", "ori", "na", "full")] == [False] * 3 + [
         True
     ] * 2

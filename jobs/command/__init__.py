@@ -94,10 +94,14 @@ def run(job: str, arguments: argparse.Namespace, work: Callable[[argparse.Namesp
 
 
 def _summed(counted: list[dict]) -> dict:
-    """One dict of all dates' counts: numbers added, lists joined, anything else the last one's."""
+    """One dict of all dates' counts: numbers added, lists joined, what is true is true of all, else the last one's."""
     total = dict(counted[0])
     for counts in counted[1:]:
         for name, value in counts.items():
-            addable = isinstance(value, int | float | list) and name in total
-            total[name] = total[name] + value if addable else value
+            if isinstance(value, bool):
+                total[name] = total.get(name, True) and value
+            elif isinstance(value, int | float | list) and name in total:
+                total[name] = total[name] + value
+            else:
+                total[name] = value
     return total

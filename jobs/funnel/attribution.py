@@ -56,7 +56,7 @@ def strength(action: Column) -> Column:
 
 
 def strongest(counted: Column | None = None) -> Column:
-    """Aggregates conversions to their strongest action: a struct of strength, action_time, event_id, action, scenario.
+    """Aggregates conversions to their strongest action: a struct of weakness, action_time, event_id, action, scenario.
 
     Of equally strong actions the earliest counts, then the smaller event_id; a row without an action does not count,
     nor does one for which `counted` does not hold.

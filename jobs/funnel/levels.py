@@ -68,7 +68,9 @@ def _as_ranked(items: str) -> Column:
 def _unexposed() -> Column:
     """array<struct<rank, item_id>> of the ranking's output that was not exposed."""
     exposed = F.transform(F.array_intersect("ranking", "shown"), lambda item: F.array_position("ranking", item))
-    ranks = F.array_except(F.sequence(F.lit(1).cast("bigint"), F.size("ranking").cast("bigint")), exposed)
+    # slice, since sequence(1, 0) counts down
+    ranks = F.slice(F.sequence(F.lit(1), F.greatest(F.lit(1), F.size("ranking"))), F.lit(1), F.size("ranking"))
+    ranks = F.array_except(ranks.cast("array<bigint>"), exposed)
     return F.arrays_zip(ranks.alias("rank"), F.array_except("ranking", "shown").alias("item_id"))
 
 

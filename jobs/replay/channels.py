@@ -33,7 +33,7 @@ class Channels:
     catalogue: Catalogue
 
     def forget(self) -> None:
-        for frame in (self.histories, self.neighbours, self.user_factors):
+        for frame in (self.histories, self.neighbours):
             frame.unpersist()
 
 

@@ -1,4 +1,4 @@
-"""The simulated ranker: a logistic regression (Spark MLlib) on what users did the day before."""
+"""The simulated ranker: a logistic regression (Spark MLlib) on what users did on one date."""
 
 from dataclasses import dataclass
 

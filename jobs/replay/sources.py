@@ -35,7 +35,7 @@ class Source:
 
 
 def read(spark: SparkSession, path: str, name: str) -> DataFrame:
-    """The events of a file, unchecked: see `checked`.
+    """The events of a file, unchecked: see `unreadable` and `inside`.
 
     Raises:
         WorkFailedError: the file's kind or columns are not the source's.

@@ -38,8 +38,8 @@ _FURTHER = {
         "ranker_ndcg": "agreement with the ranker's order",
         "auc": "clicked above not clicked, on exposures",
         "gauc": "AUC inside each request, averaged",
-        "milliseconds_p50": "per request on one core, median",
-        "milliseconds_p99": "per request on one core, 99th percentile",
+        "milliseconds_p50": "per request, median, on the machine that evaluated",
+        "milliseconds_p99": "99th percentile of the same",
     },
 }
 _SEGMENTED = {"increc": ("inc_filtered",), "hccp": ("ish", "ash")}
@@ -208,7 +208,7 @@ def _numbered(scored: Scores) -> list[tuple[str, int, bool]]:
 
 
 def _table(scored: Scores, columns: list[tuple[str, str, int, str]]) -> dict:
-    """A row a variant; the best of each column is marked, and cells of shares carry a bar."""
+    """A row a variant; the best of each column is marked."""
     rows = []
     for variant in scored.variants:
         measures = [scored.get(variant, metric, k, segment) for metric, segment, k, _ in columns]

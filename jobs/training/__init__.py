@@ -1,6 +1,7 @@
 """What every training job does alike: its flags, its days, its warm start, its loop."""
 
 import argparse
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, timedelta
@@ -11,6 +12,7 @@ import pyarrow as pa
 import tensorflow as tf
 
 from jobs import command
+from jobs.command import WorkFailedError
 from models.checkpoint import ModelDirectory
 from schemas import arrow, storage
 from schemas.logs import items
@@ -111,6 +113,8 @@ def fit(
                 command.log(f"  epoch {epoch + 1} step {step}: {_line(model, examples, started)}")
         command.log(f"  epoch {epoch + 1}/{epochs}: {_line(model, examples, started)}")
         losses.append(_terms(model))
+        if not all(map(math.isfinite, losses[-1].values())):
+            raise WorkFailedError(f"epoch {epoch + 1}: {losses[-1]}, should be finite; no model was published")
         with writer.as_default(step=int(model.optimizer.iterations)):
             for name, value in losses[-1].items():
                 tf.summary.scalar(name, value)

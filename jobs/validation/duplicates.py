@@ -23,8 +23,10 @@ def winners(table: Table, valid: DataFrame, repeated: DataFrame, count: int) -> 
     were landed.
     """
     rows = valid.join(_small(repeated, count), on=list(table.key), how="left_semi")
-    content = F.struct(*(_comparable(table, name) for name in table.names if name not in (*table.key, "logged_time")))
-    newest = [(-F.unix_micros("logged_time")).alias("newest")] if "logged_time" in table.names else []
+    timed = "logged_time" in table.names and not table.open  # an attribute may be called so
+    apart = (*table.key, "logged_time") if timed else table.key
+    content = F.struct(*(_comparable(table, name) for name in table.names if name not in apart))
+    newest = [(-F.unix_micros("logged_time")).alias("newest")] if timed else []
     place = F.struct(F.col(FILE), F.col(ROW))
     best = F.min(F.struct(*newest, content.alias("content"), place.alias("place")))
     return rows.groupBy(*table.key).agg(

@@ -227,7 +227,8 @@ def _read(store: Store, table: Table, types: tuple, paths: list[str], kept_as_te
         source, kind = F.col(f"`{column.name}`"), landed.get(column.name, "null")
         source = F.lit(None).cast("int") if column.name not in landed else source
         made = casts.cast(source, kind, sql_type(column.type))
-        values.append(_absent_scores(column.name, made.value).alias(column.name))
+        value = made.value if table.open else _absent_scores(column.name, made.value)
+        values.append(value.alias(column.name))
         if made.loses is not None:
             wrong.append(F.when(made.loses, F.lit(column.name)))
         kept: Column = casts.text(source, kind) if column.name in kept_as_text else made.value
