@@ -72,9 +72,10 @@ def put_model(root, day: date, variant: str, epochs: list, **more) -> None:
 def full(tmp_path_factory):
     root = tmp_path_factory.mktemp("root")
     tiny_root.put_all(root)
-    put_model(root, tiny_root.BEFORE, "full", [{"basic": 8.0, "inc": 4.0}, {"basic": 6.0, "inc": 3.0}],
+    before = [{"loss_basic": 8.0, "loss_inc": 4.0}, {"loss_basic": 6.0, "loss_inc": 3.0}]
+    put_model(root, tiny_root.BEFORE, "full", before,
               exported={"items": 77, "index": {"recall": 0.991}, "verdict": "stands above random"})  # fmt: skip
-    put_model(root, DAY, "full", [{"basic": 5.0, "inc": 2.5}],
+    put_model(root, DAY, "full", [{"loss_basic": 5.0, "loss_inc": 2.5}],
               continued_from=f"models/increc/date={tiny_root.BEFORE}/full-seed1")  # fmt: skip
     html, counted = render(root)
     return html, Page(html), counted, root
