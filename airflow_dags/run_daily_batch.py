@@ -71,7 +71,8 @@ def main(root, again):
         conf = {"root": str(root), **settings_of_run}
         stamp, state = home / f"done-{step}", fingerprint(root, conf, done_before)
         done_before = state
-        if not again and stamp.exists() and stamp.read_text() == state and report(root, JUDGED).exists():
+        made = stamp.exists() and (step == 2 or report(root, JUDGED).exists())
+        if not again and made and stamp.read_text() == state:
             say("  already done; --again does it anew")
             continue
         again = True

@@ -1,57 +1,15 @@
-"""Every refusal rule, every duplicate, and what a failed run leaves alone."""
+"""Every refusal rule, every duplicate, and what each row of a date becomes."""
 
-import argparse
-import shutil
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pyarrow as pa
 import pytest
-from pyarrow import parquet
-from pyspark.sql import functions as F
 
-from jobs import ingest_logs
-from jobs.command import WorkFailedError
-from jobs.validation import casts
 from schemas import arrow, logs
 from schemas.reports import quality
-from schemas.table import ContractError, MissingDataError
+from tests.ingested import DAY, at, ingest, kept, land, land_empty, refused
 
-DAY = date(2024, 3, 1)
 REQUIRED = (logs.requests, logs.retrievals, logs.impressions, logs.conversions)
-
-
-def at(clock: str, day: int = 1) -> datetime:
-    """A naive time of March 2024; naive times are UTC."""
-    return datetime.fromisoformat(f"2024-03-{day:02d} {clock}")
-
-
-def land(root, table: str, columns: dict, part: int = 0, day: date = DAY) -> None:
-    """Write one landing file; a column is a list of values, or an Arrow array where its type matters."""
-    place = root / "landing" / table / f"date={day}"
-    place.mkdir(parents=True, exist_ok=True)
-    parquet.write_table(pa.table(columns), place / f"part-{part}.parquet")
-
-
-def land_empty(root, *tables) -> None:
-    for table in tables:
-        place = root / "landing" / table.name / f"date={DAY}"
-        place.mkdir(parents=True, exist_ok=True)
-        parquet.write_table(table.schema.empty_table(), place / "part-empty.parquet")
-
-
-def ingest(root, share: float = 0.05, day: date = DAY) -> dict:
-    return ingest_logs.main(argparse.Namespace(root=str(root), max_refused_share=share), day)
-
-
-def kept(root, table, *columns: str) -> list[tuple]:
-    """The rows of a log as tuples, sorted by their text."""
-    rows = arrow.read(str(root), table, DAY, list(columns) or list(table.names)).to_pylist()
-    return sorted((tuple(row.values()) for row in rows), key=repr)
-
-
-def refused(root, table: str, *columns: str) -> list[tuple]:
-    rows = parquet.read_table(root / "quarantine" / table / f"date={DAY}", partitioning=None).to_pylist()
-    return sorted((tuple(row[name] for name in (*columns, "reason")) for row in rows), key=repr)
 
 
 def nanoseconds(*times: datetime, zone: str | None = None, more: int = 0) -> pa.Array:
@@ -300,177 +258,37 @@ def test_every_row_is_kept_duplicate_or_quarantined(every_fault):
     assert all(row["passed"] for row in checks.values())
 
 
-def small(root, count: int = 40) -> None:
-    """A date without a fault: `count` requests, a retrieval each, nothing else."""
-    land_empty(root, logs.impressions, logs.conversions)
-    names = [f"r{n}" for n in range(count)]
-    land(root, "requests", {"request_id": names, "user_id": list(range(count)), "scenario": ["homepage"] * count,
-                            "request_time": [at("10:00") + timedelta(minutes=n) for n in range(count)]})  # fmt: skip
-    land(root, "retrievals", {"request_id": names, "channel": ["hot"] * count, "item_ids": [[1, 2]] * count})
+def test_attributes_named_like_columns_of_other_logs_are_only_attributes(spark, tmp_path):
+    """No vocabulary, no bound and no list rule holds for them, and none decides between duplicates."""
+    land_empty(tmp_path, *REQUIRED)
+    land(
+        tmp_path,
+        "items",
+        {
+            "item_id": [1, 2, 2],
+            "stage": ["wholesale", "retail", "retail"],
+            "position": [0, -1, -1],
+            "logged_time": [None, 8, 9],
+            "scores": [None, 0.5, 0.5],
+        },
+    )
+    counted = ingest(tmp_path)["tables"]["items"]
+    assert {key: counted[key] for key in ("rows_written", "quarantined", "duplicates", "conflicting")} == {
+        "rows_written": 2, "quarantined": 0, "duplicates": 1, "conflicting": 1,
+    }  # fmt: skip
+    # Of two rows of item 2 the smaller values win; by logged_time the later would have.
+    assert kept(tmp_path, logs.items, "item_id", "stage", "position", "logged_time", "scores") == [
+        (1, "wholesale", 0, None, None),
+        (2, "retail", -1, 8, 0.5),
+    ]
 
 
-def state(root) -> dict:
-    """Every row of every log of the date, and the quarantine's dates."""
-    found = {table.name: kept(root, table) for table in logs.LOGS if arrow.dates(str(root), table)}
-    found["quarantine"] = sorted(path.name for path in (root / "quarantine").glob("*/date=*"))
-    return found
-
-
-def test_a_failed_run_changes_no_log_and_a_later_one_repairs_it(spark, tmp_path):
-    small(tmp_path)
-    land(tmp_path, "stages", {"request_id": ["r0"], "stage": ["ranking"], "item_ids": [[1]]})
-    assert ingest(tmp_path)["rows_written"] == 81
-    before = state(tmp_path)
-
-    # Two requests of 42 are refused: 4.8 %. But the three retrievals of unknown requests of 43 are 7 %.
-    land(tmp_path, "requests", {"request_id": ["", ""], "user_id": [1, 2], "scenario": ["a", "b"],
-                                "request_time": [at("10:00")] * 2}, part=1)  # fmt: skip
-    land(tmp_path, "retrievals", {"request_id": ["x", "y", "z"], "channel": ["hot"] * 3, "item_ids": [[1]] * 3}, part=1)
-    with pytest.raises(WorkFailedError) as fault:
-        ingest(tmp_path)
-    assert "retrievals: 7.0% of 43 rows refused: request_id: no valid request of the date (3)" in str(fault.value)
-    assert "requests:" not in str(fault.value).split("retrievals")[0]
-    assert {name: rows for name, rows in state(tmp_path).items() if name != "quarantine"} == {
-        name: rows for name, rows in before.items() if name != "quarantine"
-    }
-    assert len(refused(tmp_path, "retrievals")) == 3
-    checks = {
-        (row["table"], row["check"]): row["passed"] for row in arrow.read(str(tmp_path), quality, DAY).to_pylist()
-    }
-    assert checks["requests", "refused_share"]
-    assert not checks["retrievals", "refused_share"]
-
-    # The producer takes the faulty files back, and the stages: as a first run without them, without a quarantine.
-    for table in ("requests", "retrievals"):
-        (tmp_path / "landing" / table / f"date={DAY}" / "part-1.parquet").unlink()
-    shutil.rmtree(tmp_path / "landing" / "stages")
-    assert ingest(tmp_path)["rows_written"] == 80
-    assert state(tmp_path) == {name: rows for name, rows in before.items() if name != "stages"}
-
-
-def test_a_broken_page_is_named_and_changes_nothing(spark, tmp_path):
-    small(tmp_path, count=2)
-    land(tmp_path, "items", {"item_id": list(range(1000)), "category_id": list(range(1000))})
-    path = tmp_path / "landing" / "items" / f"date={DAY}" / "part-0.parquet"
-    pages = bytearray(path.read_bytes())
-    start = parquet.read_metadata(path).row_group(0).column(1).dictionary_page_offset
-    pages[start : start + 200] = b"x" * 200
-    path.write_bytes(pages)
-    with pytest.raises(ContractError, match=r"items/date=2024-03-01/part-0.parquet cannot be read"):
-        ingest(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["landing"]
-
-
-FINE = 1709287200_000_000_001  # 2024-03-01 10:00 and a nanosecond
-TEN = datetime(2024, 3, 1, 10)
-CASTS = [
-    # landed type, value as SQL, wanted type, expected, whether it is refused
-    ("bigint", "2147483648L", "int", None, True),
-    ("bigint", "2147483647L", "int", 2147483647, False),
-    ("double", "7D", "bigint", 7, False),
-    ("double", "7.5D", "bigint", None, True),
-    ("double", "double('NaN')", "bigint", None, True),
-    ("double", "9223372036854775808D", "bigint", None, True),
-    ("double", "-9223372036854775808D", "bigint", -(2**63), False),
-    ("decimal(20,0)", "18446744073709551615BD", "bigint", None, True),
-    ("decimal(10,2)", "7.00BD", "bigint", 7, False),
-    ("string", "'12'", "bigint", 12, False),
-    ("string", "' 12'", "bigint", None, True),
-    ("string", "'1e3'", "bigint", None, True),
-    ("boolean", "true", "bigint", None, True),
-    ("bigint", "7L", "string", "7", False),
-    ("binary", "X'61'", "string", "a", False),
-    ("binary", "X'FF'", "string", None, True),
-    ("array<bigint>", "array(1L)", "string", None, True),
-    ("bigint", "1709287200L", "timestamp", None, True),
-    ("nanos", f"{FINE - 1}L", "timestamp", TEN, False),
-    ("nanos", f"{FINE}L", "timestamp", None, True),
-    ("nanos", "-1000L", "timestamp", datetime(1969, 12, 31, 23, 59, 59, 999999), False),
-    ("nanos", f"{FINE}L", "bigint", None, True),
-    ("timestamp_ntz", "timestamp_ntz'2024-03-01 10:00:00'", "timestamp", TEN, False),
-    ("string", "'2024-03-01T10:00:00Z'", "timestamp", TEN, False),
-    ("string", "'2024-03-01 12:00:00.000000+02:00'", "timestamp", TEN, False),
-    ("string", "'10:00'", "timestamp", None, True),
-    ("string", "'2024-02-30 10:00:00'", "timestamp", None, True),
-    ("string", "'2024-03-01 10:00:00.0000001'", "timestamp", None, True),
-    ("null", "int(null)", "string", None, False),
-    (
-        "array<double>",
-        "array(0.1D, double('NaN'), double('-Infinity'))",
-        "array<float>",
-        "[0.1, NaN, -Infinity]",
-        False,
-    ),
-    ("array<double>", "array(double('NaN'), 1e300D)", "array<float>", None, True),
-    ("array<int>", "array(1, null)", "array<bigint>", "[1, null]", False),
-    ("array<double>", "array(1D, 2.5D)", "array<bigint>", None, True),
-    ("array<string>", "array('1', '2')", "array<bigint>", "[1, 2]", False),
-]
-
-
-def test_casts(spark):
-    """Every case in one Spark job; lists are compared as text."""
-    columns = []
-    for n, (landed, _, wanted, _, _) in enumerate(CASTS):
-        made = casts.cast(F.col(f"c{n}"), landed, wanted)
-        shown = made.value.cast("string") if wanted.startswith("array") else made.value
-        columns += [shown.alias(f"v{n}"), (F.lit(False) if made.loses is None else made.loses).alias(f"l{n}")]
-    landed = spark.range(1).selectExpr(*(f"{case[1]} AS c{n}" for n, case in enumerate(CASTS)))
-    found = landed.select(*columns).toArrow().to_pylist()[0]
-    for n, (kind, value, wanted, expected, refused_too) in enumerate(CASTS):
-        got = found[f"v{n}"]
-        got = got.replace(tzinfo=None) if isinstance(got, datetime) else got
-        assert (got, found[f"l{n}"]) == (expected, refused_too), f"{value} of {kind} as {wanted}"
-
-
-def faulty_columns(root) -> None:
-    land(root, "requests", {"Request_ID": ["r1"], "user_id": [1], "scenario": ["a"], "request_time": [at("10:00")]})
-
-
-def faulty_type(root) -> None:
-    land(root, "requests", {"request_id": ["r1"], "user_id": pa.array([1], pa.time64("us")), "scenario": ["a"]})
-
-
-def text_file(root) -> None:
-    (root / "landing" / "requests" / f"date={DAY}" / "part-9.parquet").write_text("request_id,user_id\nr1,1\n")
-
-
-def truncated(root) -> None:
-    path = root / "landing" / "requests" / f"date={DAY}" / "part-0.parquet"
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def missing(root) -> None:
-    place = root / "landing" / "impressions" / f"date={DAY}"
-    for path in place.iterdir():
-        path.unlink()
-    place.rmdir()
-
-
-@pytest.mark.parametrize(
-    ("spoil", "error", "words"),
-    [
-        (faulty_columns, ContractError, ["request_id and Request_ID differ only by case"]),
-        (faulty_type, ContractError, ["part-0.parquet", "column user_id", "should be int64"]),
-        (text_file, ContractError, ["part-9.parquet cannot be read as Parquet"]),
-        (truncated, ContractError, ["part-0.parquet cannot be read as Parquet"]),
-        (missing, MissingDataError, [f"landing/impressions/date={DAY} has no .parquet file"]),
-    ],
-)
-def test_what_cannot_be_read_is_named_before_anything_starts(tmp_path, spoil, error, words):
-    small(tmp_path, count=2)
-    spoil(tmp_path)
-    with pytest.raises(error) as fault:
-        ingest(tmp_path)
-    assert all(word in str(fault.value) for word in words), str(fault.value)
-    assert "\n" not in str(fault.value)
-    assert [path.name for path in tmp_path.iterdir()] == ["landing"]
-
-
-def test_the_share_is_a_share():
-    parser = ingest_logs.arg_parser()
-    assert parser.parse_args(["--root", "x", "--date", "2024-03-01"]).max_refused_share == 0.05
-    for wrong in ("5", "-0.1", "few", "nan"):
-        with pytest.raises(SystemExit) as stopped:
-            parser.parse_args(["--root", "x", "--date", "2024-03-01", "--max-refused-share", wrong])
-        assert stopped.value.code == 2
+def test_files_in_hidden_folders_are_a_producers_own(spark, tmp_path):
+    land_empty(tmp_path, *REQUIRED)
+    land(tmp_path, "users", {"user_id": [1]})
+    place = tmp_path / "landing" / "users" / f"date={DAY}"
+    for hidden in ("_temporary", ".staging"):
+        (place / hidden).mkdir()
+        (place / hidden / "part-0.parquet").write_bytes((place / "part-0.parquet").read_bytes())
+    counted = ingest(tmp_path)["tables"]["users"]
+    assert (counted["rows_in"], counted["rows_written"]) == (1, 1)

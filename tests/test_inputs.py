@@ -181,3 +181,13 @@ def test_a_catalogue_survives_a_checkpoint():
     assert again.attributes == catalogue.attributes
     assert again.lookup(np.array([5, 9, 77])).tolist() == catalogue.lookup(np.array([5, 9, 77])).tolist()
     assert (again.codes == catalogue.codes).all()
+
+
+def test_a_number_that_is_not_finite_is_no_attribute_value():
+    snapshot = pa.table({"item_id": [1, 2, 3, 4], "price": [1.0, float("nan"), float("inf"), 3.0]})
+    catalogue = Catalogue.empty(8, snapshot, 100).grown(np.arange(1, 5), snapshot)
+    (price,) = catalogue.attributes
+    assert np.isfinite(price.boundaries).all()
+    codes = catalogue.codes[catalogue.lookup(np.arange(1, 5)), 0].tolist()
+    assert codes[1:3] == [0, 0]
+    assert 0 < codes[0] < codes[3]

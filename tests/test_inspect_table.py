@@ -131,6 +131,7 @@ def test_landing_and_quarantine_are_found_by_path_and_shown_with_reasons(root):
     text = view(root, "quarantine/conversions")
     assert ["action", "is", "unknown", "1", "100.0", "%"] in lines(text)
     assert "Parquet files as producers drop them" in view(root, "landing/conversions")
+    assert ["2024-03-01", "8"] in [line[:2] for line in lines(view(root, "landing/conversions"))]
     assert view(root, "conversions").startswith("logs/conversions")
 
 

@@ -191,10 +191,19 @@ def test_an_empty_root_names_every_job_that_is_missing(tmp_path):
     assert "Not evaluated yet" in text
 
 
-@pytest.mark.parametrize("part", ["put_logs", "put_labels", "put_samples", "put_quality", "put_scores"])
-def test_any_part_alone_makes_a_page(tmp_path, part):
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("put_logs", "Every log, conversions too, is simulated."),
+        ("put_labels", "2 of 6 acted items are ITG"),
+        ("put_samples", "with an RTG or ITG item (increc_samples)"),
+        ("put_quality", "1 of 2 checks failed."),
+        ("put_scores", "Models trained up to 2024-02-29, measured on 2024-03-01, which they had not seen."),
+    ],
+)
+def test_any_part_alone_makes_a_page(tmp_path, part, said):
     getattr(tiny_root, part)(tmp_path)
-    Page(render(tmp_path)[0])
+    assert said in Page(render(tmp_path)[0]).text
 
 
 def test_only_rows_without_training_say_that_no_model_was_measured(tmp_path):
