@@ -1,8 +1,8 @@
 """Run the daily batch on this machine, from a real event log to evaluated, exported models and a report.
 
 The shipped slice of Taobao's UserBehavior log is landed (its funnel is simulated around the real events), then
-Airflow runs the DAG `daily_batch` twice: a backfill of two days that trains both models on the first, and the second
-day, which judges them on requests they have not seen and trains on. Makes its environment first if there is none.
+Airflow runs the DAG `daily_batch` once, as a backfill of two days: both models train on the first, are judged on the
+second, which they have not seen, and train on. Makes its environment first if there is none.
 What is there already is not done again, unless code, settings or logs have changed.
 
 Reads: tests/data/taobao
@@ -40,8 +40,6 @@ SOURCES = (
     "models/**/*.py",
     "schemas/*.py",
 )
-# Tasks that a run need not do, as patterns: the models of the backfill are judged in the next run, by what it built.
-JUDGING, SPARK_TASKS = "evaluate_.*|export_models|render_report", "ingest_.*|label_.*|build_.*"
 # Metrics of the headline, with the cut-off nearest to this one.
 HEADLINES = {"increc": ("Inc", "IncF", 500), "hccp": ("ISH", "ASH", 50)}
 
@@ -51,7 +49,7 @@ def main(root, again):
     home = root / "_airflow"
     os.environ.update(settings(home))
     started = time.monotonic()
-    say(f"1/3 landing {LANDED[0]}..{LANDED[1]} (funnel simulated around real events)")
+    say(f"1/2 landing {LANDED[0]}..{LANDED[1]} (funnel simulated around real events)")
     command = ["--root", str(root), "--date", f"{LANDED[0]}..{LANDED[1]}", "--events", str(EVENTS)]
     command = [sys.executable, "-m", "jobs.replay_events", *command, "--source", "taobao"]
     log = home / "replay_events.log"
@@ -61,22 +59,13 @@ def main(root, again):
             sys.exit(f"replay_events failed: {environment.last_error(log)} (all of it: {log})")
         if airflow.result():
             sys.exit(airflow.result())
-    backfill = {"first_date": str(TRAINED), "first_log_date": str(LANDED[0]), "model_date": str(TRAINED)}
-    done_before = ""
-    for step, what, settings_of_run, done_already in (
-        (2, f"backfill of {TRAINED}..{JUDGED}, models of {TRAINED}", backfill, JUDGING),
-        (3, f"models of {JUDGED}: judge, train on", {}, SPARK_TASKS),
-    ):
-        say(f"{step}/3 {what}")
-        conf = {"root": str(root), **settings_of_run}
-        stamp, state = home / f"done-{step}", fingerprint(root, conf, done_before)
-        done_before = state
-        made = stamp.exists() and (step == 2 or report(root, JUDGED).exists())
-        if not again and made and stamp.read_text() == state:
-            say("  already done; --again does it anew")
-            continue
-        again = True
-        run_dag(JUDGED + timedelta(days=1), conf, home / f"daily_batch-{step}.log", done_already)
+    say(f"2/2 batch of {TRAINED}..{JUDGED}, models of {TRAINED} judged on {JUDGED}")
+    conf = {"root": str(root), "first_date": str(TRAINED), "first_log_date": str(LANDED[0])}
+    stamp, state = home / "done", fingerprint(root, conf)
+    if not again and stamp.exists() and stamp.read_text() == state and report(root, JUDGED).exists():
+        say("  already done; --again does it anew")
+    else:
+        run_dag(JUDGED + timedelta(days=1), conf, home / "daily_batch.log")
         stamp.write_text(state)
     say(f"done in {time.monotonic() - started:.0f} s\n")
     print(headline(root, JUDGED))
@@ -129,16 +118,13 @@ def prepare_airflow(home):
     return None
 
 
-def run_dag(ingested, conf, log, done_already=""):
+def run_dag(ingested, conf, log):
     """Run the DAG once in Airflow, with a progress line a task; stop at the first task that fails.
 
     Args:
         ingested: T, the day of the data interval; a run by hand has the date at which its interval ends.
-        done_already: a pattern of tasks that are marked as done instead.
     """
     command = [sys.executable, "-m", "airflow", "dags", "test", "daily_batch", f"{ingested + timedelta(days=1)}"]
-    if done_already:
-        command += ["--mark-success-pattern", done_already]
     process = subprocess.Popen(
         [*command, "--conf", json.dumps(conf)],
         stdout=subprocess.PIPE,
@@ -208,9 +194,9 @@ def follow_tasks(lines):
     return None
 
 
-def fingerprint(root, conf, before):
-    """Names one state of all that a DAG run depends on: code, settings, landed logs, and the run before it."""
-    parts = [before, json.dumps(conf, sort_keys=True)]
+def fingerprint(root, conf):
+    """Names one state of all that the DAG run depends on: code, settings and landed logs."""
+    parts = [json.dumps(conf, sort_keys=True)]
     for pattern in SOURCES:
         for path in sorted(PROJECT.glob(pattern)):
             parts += [str(path.relative_to(PROJECT)), hashlib.sha256(path.read_bytes()).hexdigest()]

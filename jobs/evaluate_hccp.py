@@ -14,19 +14,15 @@ Writes: reports/evaluations, the date's hccp rows anew
 """
 
 import argparse
-import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from pyarrow import dataset
 
 from jobs import command
-from models import candidates, checkpoint, evaluations, hccp, inputs, ranking_metrics
+from models import candidates, checkpoint, evaluations, hccp, inputs, keyed_choice, ranking_metrics
 from models.candidates import Candidates
 from models.checkpoint import ModelDirectory
 from models.hccp import Hccp
@@ -68,7 +64,7 @@ def arg_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
     root, settings = arguments.root, Settings(requests=arguments.requests)
-    samples = chosen_samples(root, day, settings)
+    samples = keyed_choice.chosen_samples(root, hccp_samples, day, _COLUMNS, settings.seed, settings.requests)
     found = candidates.read(root, day, samples)
     command.log(f"{samples.num_rows} requests, {len(found.item_ids)} candidates")
     rows = []
@@ -95,27 +91,13 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     }
 
 
-def chosen_samples(root: str, day: date, settings: Settings) -> pa.Table:
-    """The samples of the requests that are measured, by request_id.
-
-    Raises:
-        MissingDataError: the date has no hccp_samples.
-    """
-    files = dataset.dataset(arrow.files(root, hccp_samples, day), filesystem=Root.of(root).filesystem)
-    arrow.check(hccp_samples, files.schema)
-    ids = files.to_table(columns=["request_id"])["request_id"].to_pylist()
-    keyed = sorted(ids, key=lambda one: hashlib.blake2b(f"{settings.seed}:{one}".encode(), digest_size=8).digest())
-    chosen = pa.array(keyed[: settings.requests], pa.string())
-    return files.to_table(columns=list(_COLUMNS), filter=pc.field("request_id").isin(chosen)).sort_by("request_id")
-
-
 def untrained_scores(found: Candidates, settings: Settings) -> dict[str, np.ndarray]:
     """Variant -> score of each candidate, float64 [N], for the orders that need no training.
 
     What the incumbent filtered out comes after what it let through, all alike.
     """
     scores = {
-        "random": ranking_metrics.keyed_hash(settings.seed, found.requests, found.item_ids).astype(np.float64),
+        "random": keyed_choice.keyed_hash(settings.seed, found.requests, found.item_ids).astype(np.float64),
         "hot_items": found.conversions.astype(np.float64),
     }
     if found.pre_ranking_order.any():

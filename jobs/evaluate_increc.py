@@ -14,7 +14,6 @@ Writes: reports/evaluations, the date's increc rows anew
 """
 
 import argparse
-import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -22,10 +21,9 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import dataset
 
 from jobs import command
-from models import baselines, checkpoint, evaluations, increc, inputs, retrieval_metrics
+from models import baselines, checkpoint, evaluations, increc, inputs, keyed_choice, retrieval_metrics
 from models.baselines import ItemNeighbours
 from models.checkpoint import ModelDirectory
 from models.increc import IncRec
@@ -40,6 +38,7 @@ from schemas.storage import Root
 from schemas.table import MissingDataError, partition
 
 MODEL = "increc"
+_COLUMNS = tuple(name for name in increc_samples.names if name not in ("scenario", "request_time"))
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,8 @@ def arg_parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace, day: date) -> dict:
     root, settings = arguments.root, Settings(requests=arguments.requests)
     stats = arrow.read(root, item_stats, day, ["item_id", "conversions", "popularity"]).sort_by("item_id")
-    request_ids, requests = chosen_requests(root, day, settings)
+    samples = keyed_choice.chosen_samples(root, increc_samples, day, _COLUMNS, settings.seed, settings.requests)
+    request_ids, requests = samples["request_id"].combine_chunks(), inputs.decode(samples.drop_columns(["request_id"]))
     targets = targets_of(requests)
     retrieved = retrieved_lists(root, day, request_ids)
     command.log(f"{len(request_ids)} requests, {len(targets.rows)} targets, channels {', '.join(retrieved) or 'none'}")
@@ -101,23 +101,6 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
         "targets": len(targets.rows),
         "models": [model.place for model in models],
     }
-
-
-def chosen_requests(root: str, day: date, settings: Settings) -> tuple[pa.Array, Batch]:
-    """The ids of the requests that are evaluated, ascending, and their samples in the same order."""
-    files = dataset.dataset(arrow.files(root, increc_samples, day), filesystem=Root.of(root).filesystem)
-    arrow.check(increc_samples, files.schema)
-    ids = files.to_table(columns=["request_id"])["request_id"].to_numpy()
-    keys = request_keys(ids, settings.seed)
-    chosen = pa.array(np.sort(ids[np.argsort(keys, kind="stable")[: settings.requests]]), pa.string())
-    rows = files.to_table(filter=pc.field("request_id").isin(chosen)).sort_by("request_id")
-    return chosen, inputs.decode(rows.drop_columns(["request_id", "scenario"]))
-
-
-def request_keys(request_ids: np.ndarray, seed: int) -> np.ndarray:
-    """uint64 [N]: a hash of the seed and each request's id."""
-    digests = (hashlib.blake2b(f"{seed}:{one}".encode(), digest_size=8).digest() for one in request_ids)
-    return np.frombuffer(b"".join(digests), np.uint64)
 
 
 def targets_of(requests: Batch) -> Targets:
@@ -186,7 +169,7 @@ def untrained_scorers(
     columns = retrieval_metrics.locate(catalogue, item_ids)
     users, columns = users[columns >= 0], columns[columns >= 0]
     near = ItemNeighbours.fit(users, columns, len(catalogue), settings.neighbours, settings.longest_user)
-    keys = request_keys(request_ids.to_numpy(zero_copy_only=False), settings.seed)
+    keys = keyed_choice.request_keys(request_ids.to_numpy(zero_copy_only=False), settings.seed)
     return baselines.scorers(keys, requests["history_item_ids"], retrieved, catalogue, counts, near)
 
 
@@ -201,7 +184,7 @@ def known_conversions(root: str, day: date, settings: Settings) -> tuple[np.ndar
     share = min(1.0, settings.neighbour_events / max(source.count_rows(filter=known), 1))
     parts = []
     for batch in source.to_batches(columns=["user_id", "item_id", "event_time", "event_id"], filter=known):
-        draw = baselines.mix(batch["user_id"].to_numpy().astype(np.uint64)) / 2.0**64
+        draw = keyed_choice.mix(batch["user_id"].to_numpy().astype(np.uint64)) / 2.0**64
         parts.append(batch.filter(pa.array(draw < share)))
     events = pa.Table.from_batches(parts) if parts else None
     if events is None or events.num_rows == 0:

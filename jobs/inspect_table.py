@@ -39,7 +39,7 @@ def arg_parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--date", type=command.dates, metavar="DATE[..LAST]", help="YYYY-MM-DD, or FIRST..LAST; the newest if left out"
     )
-    made.add_argument("--rows", type=command.at_least(0), default=3, help="how many sample rows to show (default 3)")
+    made.add_argument("--rows", type=command.at_least(0), default=3, help="sample rows to show (default %(default)s)")
     made.add_argument("--json", action="store_true", help="print one JSON object instead of the views")
     return made
 

@@ -9,21 +9,20 @@ Writes: models/hccp/date=D/<preset>-seed<seed>/
 """
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import asdict
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from jobs import command, training
+from jobs import command
 from jobs.command import WorkFailedError
-from models import checkpoint, hccp_inputs, inputs
+from jobs.training import Training, training_parser
+from models import hccp_inputs, inputs
 from models.catalogue import Catalogue
 from models.checkpoint import ModelDirectory
-from models.hccp import Hccp, load, settings_of
-from models.hccp_presets import PRESETS, SIZES, HccpSettings, sized
+from models.hccp import Hccp, load
+from models.hccp_presets import PRESETS, SIZES, sized
 from schemas import arrow, storage
 from schemas.features import item_stats
 from schemas.labels import Level
@@ -33,7 +32,7 @@ from schemas.table import partition
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    return training.arg_parser(__doc__, PRESETS, SIZES)
+    return training_parser(__doc__, PRESETS, SIZES)
 
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
@@ -46,46 +45,17 @@ def train(root: str, day: date, preset: str, arguments: argparse.Namespace) -> d
     """Train one preset and publish it; returns its place, and how many requests it learned from."""
     settings = sized(PRESETS[preset](), arguments.size)
     directory = ModelDirectory(root, "hccp", day, preset, arguments.seed)
-    before = ModelDirectory(root, "hccp", day - timedelta(days=1), preset, arguments.seed)
-    warm = training.continues(before, asdict(settings))
-    days = [day] if warm else training.days_of(root, hccp_samples, day, arguments.days)
-    groups = inputs.row_groups(root, hccp_samples, days)
-    facts = facts_of(root, days)
-    catalogue, counts, made_from = known_items(root, days, before if warm else None, facts["item_ids"], settings)
-    model = load(before, catalogue) if warm else Hccp(settings, catalogue, arguments.seed)
+    training = Training.of(hccp_samples, directory, settings, arguments.days)
+    facts = facts_of(root, training.days)
+    catalogue, counts, made_from = known_items(training, facts["item_ids"])
+    model = load(training.before, catalogue) if training.before else Hccp(settings, catalogue, arguments.seed)
     model.counts.assign(counts[_number(day)])
-    command.log(
-        f"{directory.place}: {facts['requests']} requests of {days[0]} to {days[-1]}, "
-        f"{len(catalogue.item_ids)} items, {f'continues {before.place}' if warm else 'from nothing'}"
-    )
 
-    def batches(epoch: int) -> Iterator[dict]:
-        order = [arguments.seed, day.toordinal()]
-        rows = inputs.batches(root, groups, hccp_inputs.COLUMNS, settings.batch_requests, order, epoch)
-        for step, batch in enumerate(rows):
-            random = np.random.default_rng([*order, epoch, step])
-            yield hccp_inputs.assemble(batch, catalogue, counts, settings, random)
+    def assemble(rows: inputs.Batch, random: np.random.Generator) -> dict:
+        return hccp_inputs.assemble(rows, catalogue, counts, settings, random)
 
-    folder = checkpoint.open_directory()
-    losses = training.fit(model, settings.epochs, batches, lambda batch: len(batch["rows"]), folder)
-    checkpoint.save(folder, model, catalogue)
-    manifest = {
-        "model": directory.model,
-        "preset": preset,
-        "seed": arguments.seed,
-        "date": day.isoformat(),
-        "days": [one.isoformat() for one in days],
-        "continued_from": before.place if warm else None,
-        "made_from": made_from,
-        "settings": settings_of(model),
-        "items": len(catalogue.item_ids),
-        "attributes": {attribute.name: attribute.size for attribute in catalogue.attributes},
-        "requests": facts["requests"],
-        "items_by_level": facts["items_by_level"],
-        "epochs": losses,
-    }
-    checkpoint.publish(folder, directory, manifest)
-    return {"requests": facts["requests"], "model": directory.place}
+    found = {"made_from": made_from, "requests": facts["requests"], "items_by_level": facts["items_by_level"]}
+    return training.learn(model, hccp_inputs.COLUMNS, assemble, "rows", found)
 
 
 def facts_of(root: str, days: list[date]) -> dict:
@@ -102,21 +72,15 @@ def facts_of(root: str, days: list[date]) -> dict:
     return {"requests": requests, "items_by_level": items_by_level, "item_ids": np.unique(np.concatenate(found))}
 
 
-def known_items(
-    root: str, days: list[date], before: ModelDirectory | None, item_ids: np.ndarray, settings: HccpSettings
-) -> tuple[Catalogue, dict[int, np.ndarray], dict]:
+def known_items(training: Training, item_ids: np.ndarray) -> tuple[Catalogue, dict[int, np.ndarray], dict]:
     """The items to know, `counts_by_row` of each date by its number, and what both were made from."""
-    place, day = Root.of(root), days[-1]
+    root, days = training.directory.root, training.days
     tables = [(table, one) for table in (hccp_samples, item_stats) for one in days]
-    made_from = {partition(table, one): storage.identity(place, table, one) for table, one in tables}
-    snapshot, version = training.snapshot_of(root, day)
+    made_from = {partition(table, one): storage.identity(Root.of(root), table, one) for table, one in tables}
     stats: dict[date, pa.Table] = {
         one: arrow.read(root, item_stats, one, ["item_id", *hccp_inputs.COUNTS]) for one in days
     }
-    known = (
-        before.catalogue() if before else Catalogue.empty(settings.unknown_buckets, snapshot, settings.attribute_size)
-    )
-    catalogue = known.grown(np.concatenate([item_ids, stats[day]["item_id"].to_numpy()]), snapshot)
+    catalogue, version = training.catalogue(np.concatenate([item_ids, stats[days[-1]]["item_id"].to_numpy()]))
     counts = {_number(one): hccp_inputs.counts_by_row(catalogue, stats[one]) for one in days}
     return catalogue, counts, made_from | version
 

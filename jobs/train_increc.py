@@ -9,20 +9,19 @@ Writes: models/increc/date=D/<preset>-seed<seed>/
 """
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import asdict
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 import tensorflow as tf
 
-from jobs import command, training
+from jobs import command
 from jobs.command import WorkFailedError
-from models import checkpoint, increc_inputs, inputs
+from jobs.training import Training, training_parser
+from models import increc_inputs, inputs
 from models.catalogue import Catalogue, by_row
 from models.checkpoint import ModelDirectory
-from models.increc import IncRec, load, settings_of
-from models.increc_presets import PRESETS, SIZES, IncRecSettings, sized
+from models.increc import IncRec, load
+from models.increc_presets import PRESETS, SIZES, sized
 from schemas import arrow, storage
 from schemas.features import item_stats
 from schemas.samples import increc_samples
@@ -33,7 +32,7 @@ _ITEM_LISTS = ("history_item_ids", "etg_item_ids", "rtg_item_ids", "itg_item_ids
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    return training.arg_parser(__doc__, PRESETS, SIZES)
+    return training_parser(__doc__, PRESETS, SIZES)
 
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
@@ -46,46 +45,21 @@ def train(root: str, day: date, preset: str, arguments: argparse.Namespace) -> d
     """Train one preset and publish it; returns its place, and how many requests it learned from."""
     settings = sized(PRESETS[preset](), arguments.size)
     directory = ModelDirectory(root, "increc", day, preset, arguments.seed)
-    before = ModelDirectory(root, "increc", day - timedelta(days=1), preset, arguments.seed)
-    warm = training.continues(before, asdict(settings))
-    days = [day] if warm else training.days_of(root, increc_samples, day, arguments.days)
-    groups = inputs.row_groups(root, increc_samples, days)
-    facts = facts_of(root, days)
-    catalogue, probabilities, made_from = _catalogue(root, days, before if warm else None, facts["item_ids"], settings)
-    model = load(before, catalogue) if warm else IncRec(settings, catalogue, arguments.seed)
-    command.log(
-        f"{directory.place}: {facts['requests']} requests of {days[0]} to {days[-1]}, "
-        f"{len(catalogue.item_ids)} items, {f'continues {before.place}' if warm else 'from nothing'}"
-    )
+    training = Training.of(increc_samples, directory, settings, arguments.days)
+    facts = facts_of(root, training.days)
+    catalogue, probabilities, made_from = known_items(training, facts["item_ids"])
+    model = load(training.before, catalogue) if training.before else IncRec(settings, catalogue, arguments.seed)
 
-    def batches(epoch: int) -> Iterator[dict]:
-        order = [arguments.seed, day.toordinal()]
-        rows = inputs.batches(root, groups, increc_inputs.COLUMNS, settings.batch_requests, order, epoch)
-        for step, batch in enumerate(rows):
-            random = np.random.default_rng([*order, epoch, step])
-            yield increc_inputs.assemble(batch, catalogue, probabilities, settings, random)
+    def assemble(rows: inputs.Batch, random: np.random.Generator) -> dict:
+        return increc_inputs.assemble(rows, catalogue, probabilities, settings, random)
 
-    folder = checkpoint.open_directory()
-    losses = training.fit(model, settings.epochs, batches, lambda batch: len(batch["target_slots"]), folder)
-    checkpoint.save(folder, model, catalogue)
-    manifest = {
-        "model": directory.model,
-        "preset": preset,
-        "seed": arguments.seed,
-        "date": day.isoformat(),
-        "days": [one.isoformat() for one in days],
-        "continued_from": before.place if warm else None,
+    found = {
         "made_from": made_from,
-        "settings": settings_of(model),
         "serving": settings.serving,
-        "items": len(catalogue.item_ids),
-        "attributes": {attribute.name: attribute.size for attribute in catalogue.attributes},
         "requests": facts["requests"],
         "share_of_requests_with_rtg_and_itg": facts["both"] / facts["requests"],
-        "epochs": losses,
     }
-    checkpoint.publish(folder, directory, manifest)
-    return {"requests": facts["requests"], "model": directory.place}
+    return training.learn(model, increc_inputs.COLUMNS, assemble, "target_slots", found)
 
 
 def facts_of(root: str, days: list[date]) -> dict:
@@ -101,22 +75,14 @@ def facts_of(root: str, days: list[date]) -> dict:
     return {"requests": requests, "both": both, "item_ids": np.unique(np.concatenate(found))}
 
 
-def _catalogue(
-    root: str, days: list[date], before: ModelDirectory | None, item_ids: np.ndarray, settings: IncRecSettings
-):
+def known_items(training: Training, item_ids: np.ndarray) -> tuple[Catalogue, np.ndarray, dict]:
     """The items to know and f_C by row, and what both were made from."""
-    day = days[-1]
+    root, day = training.directory.root, training.directory.day
     stats = arrow.read(root, item_stats, day, ["item_id", "sampling_probability"])
-    made_from = {
-        **{partition(increc_samples, one): storage.identity(Root.of(root), increc_samples, one) for one in days},
-        partition(item_stats, day): storage.identity(Root.of(root), item_stats, day),
-    }
-    snapshot, version = training.snapshot_of(root, day)
-    known = (
-        before.catalogue() if before else Catalogue.empty(settings.unknown_buckets, snapshot, settings.attribute_size)
-    )
+    tables = [*((increc_samples, one) for one in training.days), (item_stats, day)]
+    made_from = {partition(table, one): storage.identity(Root.of(root), table, one) for table, one in tables}
     ids = stats["item_id"].to_numpy()
-    catalogue = known.grown(np.concatenate([item_ids, ids]), snapshot)
+    catalogue, version = training.catalogue(np.concatenate([item_ids, ids]))
     probabilities = stats["sampling_probability"].to_numpy()
     missing = probabilities.min() if len(ids) else 1 / len(catalogue.item_ids)
     return catalogue, by_row(catalogue, ids, probabilities, missing), made_from | version

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.inputs import Ragged
+from models.keyed_choice import mix
 from models.retrieval_metrics import Scorer, entries, locate
 
 _PAIRS_AT_ONCE = 2**22
@@ -115,14 +116,6 @@ def random(request_keys_N: np.ndarray, catalogue_C: np.ndarray) -> Scorer:
         return (mix(mixed) >> np.uint64(40)).astype(np.float32)
 
     return score
-
-
-def mix(x: np.ndarray) -> np.ndarray:
-    """SplitMix64's finaliser (Steele, Lea, Flood 2014): every bit of the input moves half of the output's."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 def hot_items(conversions_C: np.ndarray) -> Scorer:

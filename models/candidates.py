@@ -43,11 +43,6 @@ class Candidates:
     popularity: np.ndarray
     conversions: np.ndarray
 
-    def of_requests(self, first: int, last: int) -> "Candidates":
-        """The candidates of the requests first, ..., last - 1."""
-        part = slice(*np.searchsorted(self.requests, [first, last]))
-        return Candidates(*(getattr(self, name)[part] for name in self.__dataclass_fields__))
-
 
 def read(root: str, day: date, samples: pa.Table) -> Candidates:
     """The candidates of these requests of a date.

@@ -13,7 +13,6 @@ grew since restores its first rows.
 import io
 import json
 import re
-import shutil
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -85,14 +84,6 @@ def found(root: str, model: str, day: date) -> list[ModelDirectory]:
     return sorted((one for one in there if one.exists), key=lambda one: (one.variant, one.seed))
 
 
-def dates(root: str, model: str) -> list[date]:
-    """The dates below models/<model>, sorted, whether or not a model of them is whole."""
-    place = Root.of(root)
-    selector = fs.FileSelector(place.at(f"models/{model}"), allow_not_found=True)
-    names = [info.base_name for info in place.filesystem.get_file_info(selector)]
-    return sorted(date.fromisoformat(name.removeprefix("date=")) for name in names if name.startswith("date="))
-
-
 def open_directory() -> Path:
     """A new local folder to write a model into before it is published; its logs/ exists."""
     folder = Path(tempfile.mkdtemp(prefix="headrace-model-"))
@@ -122,7 +113,6 @@ def publish(folder: Path, directory: ModelDirectory, manifest: dict) -> None:
     root.write_text(f"{target}/{MANIFEST}", text)
     if local:
         root.swap(target, place)
-    shutil.rmtree(folder)
 
 
 def variables_of(model: tf.keras.Model) -> list[tf.Variable]:

@@ -7,7 +7,6 @@ Shapes: B requests, L history, C candidates, E easy negatives, N = C + E, F coun
 """
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import NamedTuple
 
 import numpy as np
@@ -237,11 +236,6 @@ def load(directory: ModelDirectory, catalogue: Catalogue | None = None) -> Hccp:
     checkpoint.restore(checkpoint.variables_of(model), directory.arrays("weights"))
     checkpoint.restore(model.optimizer.variables, directory.arrays("optimizer"))
     return model
-
-
-def settings_of(model: Hccp) -> dict:
-    """The model's settings, for its manifest."""
-    return asdict(model.settings)
 
 
 def _between(levels_BC: tf.Tensor, best: Level, worst: Level) -> tf.Tensor:

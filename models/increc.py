@@ -4,8 +4,6 @@ Three user towers over one item tower; each loss term is a softmax over sampled 
 which tower serves is the preset's. Shapes: B requests, L history, T target rows, X exposed rows, P pool, C items.
 """
 
-from dataclasses import asdict
-
 import numpy as np
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
@@ -224,8 +222,3 @@ def load(directory: ModelDirectory, catalogue: Catalogue | None = None) -> IncRe
     checkpoint.restore(checkpoint.variables_of(model), directory.arrays("weights"))
     checkpoint.restore(model.optimizer.variables, directory.arrays("optimizer"))
     return model
-
-
-def settings_of(model: IncRec) -> dict:
-    """The model's settings, for its manifest."""
-    return asdict(model.settings)

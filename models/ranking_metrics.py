@@ -7,19 +7,7 @@ request and item, so that neither a constant score nor the order of a log favour
 
 import numpy as np
 
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)
-
-
-def keyed_hash(seed: int, *keys: np.ndarray) -> np.ndarray:
-    """uint64 of a seed and parallel integer keys, by splitmix64 (Steele et al., 2014): the same everywhere."""
-    state = np.full(len(keys[0]), seed, np.int64).view(np.uint64)
-    with np.errstate(over="ignore"):
-        for key in keys:
-            state = (state ^ np.asarray(key, np.int64).view(np.uint64)) + _SPREAD
-            state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            state ^= state >> np.uint64(31)
-    return state
+from models.keyed_choice import keyed_hash
 
 
 def rank(requests: np.ndarray, item_ids: np.ndarray, scores: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -151,7 +151,7 @@ def write_item_vectors(item_ids: np.ndarray, vectors: np.ndarray, folder: Path) 
 def build_index(vectors: np.ndarray, queries: np.ndarray, at_least: float = 0.98) -> tuple[faiss.Index, IndexQuality]:
     """An inner-product index whose recall@100 against exact search is `at_least` that, with as few probes as do.
 
-    Exact below some thousand items, inverted lists (IVF) above. An IVF whose probes reach every list is exact, so
+    Exact below 20,000 items, inverted lists (IVF) above. An IVF whose probes reach every list is exact, so
     the loop ends. Another item with the same score as the last exact one counts as found.
 
     Args:

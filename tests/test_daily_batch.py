@@ -18,18 +18,16 @@ from schemas.catalog import TABLES
 PROJECT = Path(__file__).resolve().parent.parent
 JOBS = (
     "ingest_logs", "label_target_groups", "build_user_histories", "build_item_stats", "build_increc_samples",
-    "build_hccp_samples", "evaluate_increc", "evaluate_hccp", "train_increc", "train_hccp", "export_models",
+    "build_hccp_samples", "train_increc", "train_hccp", "evaluate_increc", "evaluate_hccp", "export_models",
     "render_report",
 )  # fmt: skip
 CASES = {
     "daily": {},
     "backfill": {"first_date": "2017-11-28"},
     "with_earlier_logs": {"first_date": "2017-11-28", "first_log_date": "2017-11-25", "days": 3},
-    "judged_next": {"first_date": "2017-11-28", "model_date": "2017-11-29"},
     "two_days_old": {"maturity_days": 2, "window_hours": 48},
     "immature": {"window_hours": 48},
     "backwards": {"first_date": "2017-12-02"},
-    "models_of_another_day": {"model_date": "2017-11-29"},
 }
 
 # Airflow is imported in a process of its own: it has its own mind about logging, and this one may hold Spark.
@@ -143,11 +141,11 @@ def test_order_is_what_the_jobs_read(described):
         "build_item_stats": ["ingest_logs"],
         "build_increc_samples": ["build_user_histories", "label_target_groups"],
         "build_hccp_samples": ["build_user_histories", "label_target_groups"],
-        "evaluate_increc": ["build_increc_samples", "build_item_stats"],
-        "evaluate_hccp": ["build_hccp_samples", "build_item_stats"],
-        "train_increc": ["evaluate_increc"],
-        "train_hccp": ["evaluate_hccp"],
-        "export_models": ["train_hccp", "train_increc"],
+        "train_increc": ["build_increc_samples", "build_item_stats"],
+        "train_hccp": ["build_hccp_samples", "build_item_stats"],
+        "evaluate_increc": ["train_increc"],
+        "evaluate_hccp": ["train_hccp"],
+        "export_models": ["evaluate_hccp", "evaluate_increc"],
         "render_report": ["export_models"],
     }
 
@@ -155,30 +153,28 @@ def test_order_is_what_the_jobs_read(described):
 @pytest.mark.parametrize("job", JOBS)
 def test_every_argument_is_one_that_the_job_takes(arguments, job):
     parser = importlib.import_module(f"jobs.{job}").arg_parser()
-    for case in ("daily", "backfill", "with_earlier_logs", "judged_next", "two_days_old"):
+    for case in ("daily", "backfill", "with_earlier_logs", "two_days_old"):
         assert parser.parse_args(arguments(case, job)).root == "/a root"
 
 
 @pytest.mark.parametrize(
-    ("case", "logged", "mature", "models"),
+    ("case", "logged", "mature", "newest"),
     [
         ("daily", "2017-12-01", "2017-11-30", "2017-11-30"),
         ("backfill", "2017-11-28..2017-12-01", "2017-11-28..2017-11-30", "2017-11-30"),
         ("with_earlier_logs", "2017-11-25..2017-12-01", "2017-11-28..2017-11-30", "2017-11-30"),
-        ("judged_next", "2017-11-28..2017-12-01", "2017-11-28..2017-11-30", "2017-11-29"),
         ("two_days_old", "2017-12-01", "2017-11-29", "2017-11-29"),
     ],
 )
-def test_dates_come_from_the_interval(arguments, case, logged, mature, models):
+def test_dates_come_from_the_interval(arguments, case, logged, mature, newest):
     dated = {job: arguments(case, job)[arguments(case, job).index("--date") + 1] for job in JOBS}
-    expected = dict.fromkeys(JOBS[:6], mature) | dict.fromkeys(JOBS[6:], models)
+    expected = dict.fromkeys(JOBS[:8], mature) | dict.fromkeys(JOBS[8:], newest)
     assert dated == {**expected, "ingest_logs": logged}
 
 
 def test_settings_that_cannot_be_are_named(arguments):
     assert "set maturity_days to 2" in arguments("immature", "label_target_groups")
     assert "2017-12-02 is after the last one, 2017-11-30" in arguments("backwards", "build_item_stats")
-    assert "model_date 2017-11-29 is not in 2017-11-30" in arguments("models_of_another_day", "train_increc")
 
 
 def airflow_lines(*tasks: tuple[str, bool]) -> list[str]:
@@ -230,14 +226,13 @@ def test_headline():
 
 
 def test_a_run_is_done_again_when_logs_or_settings_change(tmp_path):
-    before = run_daily_batch.fingerprint(tmp_path, {"days": 3}, "")
-    assert run_daily_batch.fingerprint(tmp_path, {"days": 3}, "") == before
-    assert run_daily_batch.fingerprint(tmp_path, {"days": 4}, "") != before
-    assert run_daily_batch.fingerprint(tmp_path, {"days": 3}, "another first run") != before
+    before = run_daily_batch.fingerprint(tmp_path, {"days": 3})
+    assert run_daily_batch.fingerprint(tmp_path, {"days": 3}) == before
+    assert run_daily_batch.fingerprint(tmp_path, {"days": 4}) != before
     landed = tmp_path / "landing" / "requests" / "date=2017-11-28"
     landed.mkdir(parents=True)
     (landed / "part-0.parquet").write_bytes(b"rows")
-    assert run_daily_batch.fingerprint(tmp_path, {"days": 3}, "") != before
+    assert run_daily_batch.fingerprint(tmp_path, {"days": 3}) != before
 
 
 def test_airflow_runs_the_whole_batch_on_a_small_simulated_world(tmp_path, run_job, monkeypatch, capsys):
@@ -256,7 +251,7 @@ def test_airflow_runs_the_whole_batch_on_a_small_simulated_world(tmp_path, run_j
 
     done = [line.split()[0] for line in capsys.readouterr().err.splitlines() if " s" in line and "airflow" not in line]
     assert sorted(done) == sorted(JOBS)
-    assert done.index("evaluate_increc") < done.index("train_increc")
+    assert done.index("train_increc") < done.index("evaluate_increc")
     for name, table in TABLES.items():
         assert date(2020, 1, 2) in arrow.dates(str(root), table), name
     assert sorted(path.name for path in root.glob("models/*/date=2020-01-02/*-seed1")) == [

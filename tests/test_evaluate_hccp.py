@@ -106,7 +106,6 @@ def test_candidates_by_hand(tmp_path):
         (1, 2): [1, 0, 0, 1, 1, 20, "middle"],  # re-ranking stands in for the ranking that is not logged
     }
     assert len(found.item_ids) == 2 + 5 + len(FILLERS)
-    assert found.of_requests(1, 2).item_ids.tolist() == [1, 2]
 
 
 def test_a_day_by_hand_without_a_model(tmp_path, capsys):

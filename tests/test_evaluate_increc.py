@@ -1,18 +1,20 @@
 """jobs/evaluate_increc.py: figures of a model and of the untrained rows, which inputs count, what an error says."""
 
 from argparse import Namespace
+from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
 
 from jobs import evaluate_increc
-from models import checkpoint, evaluations, increc, increc_presets
+from models import checkpoint, evaluations, increc, increc_presets, keyed_choice
 from models.catalogue import Catalogue
 from models.checkpoint import ModelDirectory
 from models.inputs import Ragged
 from schemas import arrow, storage
 from schemas.reports import evaluations as evaluations_table
+from schemas.samples import increc_samples
 from schemas.storage import Root
 from schemas.table import MissingDataError
 from tests.tiny_root import put, put_delta
@@ -59,7 +61,7 @@ def write_model(root, variant="base", seed=1, day=BEFORE):
     folder = checkpoint.open_directory()
     checkpoint.save(folder, model, catalogue)
     directory = ModelDirectory(str(root), "increc", day, variant, seed)
-    manifest = {"settings": increc.settings_of(model), "seed": seed, "made_from": {"samples": "x"}}
+    manifest = {"settings": asdict(model.settings), "seed": seed, "made_from": {"samples": "x"}}
     checkpoint.publish(folder, directory, manifest)
     return directory, model
 
@@ -143,18 +145,19 @@ def test_the_same_again(root, result):
 
 
 def test_fewer_requests_are_chosen_by_a_keyed_hash(root):
-    settings = evaluate_increc.Settings(requests=7)
-    ids, requests = evaluate_increc.chosen_requests(root, DAY, settings)
-    keys = dict(zip(ids.to_pylist(), evaluate_increc.request_keys(ids.to_numpy(False), 0), strict=True))
-    every, _ = evaluate_increc.chosen_requests(root, DAY, evaluate_increc.Settings())
-    smallest = sorted(every.to_pylist(), key=lambda one: evaluate_increc.request_keys(np.array([one]), 0)[0])[:7]
-    assert ids.to_pylist() == sorted(smallest)
-    assert len(keys) == len(requests["user_id"]) == 7
-    assert ids.to_pylist() == [f"r{n:02}" for n in requests["user_id"]]
+    def chosen(most):
+        found = keyed_choice.chosen_samples(root, increc_samples, DAY, ["request_id", "user_id"], 0, most)
+        return found["request_id"].to_pylist(), found["user_id"].to_pylist()
+
+    ids, users = chosen(7)
+    every, _ = chosen(1000)
+    assert len(every) == REQUESTS
+    assert ids == sorted(sorted(every, key=lambda one: keyed_choice.request_keys([one], 0)[0])[:7])
+    assert ids == [f"r{n:02}" for n in users]
 
 
 def test_lists_stand_with_their_requests(root):
-    ids, _ = evaluate_increc.chosen_requests(root, DAY, evaluate_increc.Settings(requests=5))
+    ids = keyed_choice.chosen_samples(root, increc_samples, DAY, ["request_id"], 0, 5)["request_id"].combine_chunks()
     found = evaluate_increc.retrieved_lists(root, DAY, ids)
     assert set(found) == {"hot", "swing"}  # the channel of another request is none of theirs
     for n, request in enumerate(ids.to_pylist()):

@@ -2,6 +2,7 @@
 
 import re
 from argparse import Namespace
+from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def write_samples(root):
 
 def write_model(root, name, variant="full", seed=3, day=DAY):
     """An untrained model whose weights are all random, those that start at 0 too."""
-    made, presets = {"increc": (increc, increc_presets), "hccp": (hccp, hccp_presets)}[name]
+    presets = {"increc": increc_presets, "hccp": hccp_presets}[name]
     settings = presets.sized(presets.PRESETS[variant](), "tiny")
     catalogue = Catalogue.empty(settings.unknown_buckets, None, settings.attribute_size).grown(ITEMS)
     model = (increc.IncRec if name == "increc" else hccp.Hccp)(settings, catalogue, seed)
@@ -55,7 +56,7 @@ def write_model(root, name, variant="full", seed=3, day=DAY):
     directory = ModelDirectory(str(root), name, day, variant, seed)
     before = ModelDirectory(str(root), name, day - timedelta(1), variant, seed)
     manifest = {
-        "settings": made.settings_of(model),
+        "settings": asdict(model.settings),
         "seed": seed,
         "continued_from": before.place,
     }

@@ -118,9 +118,9 @@ def middle(cuts: list[int]) -> int:
     return cuts[len(cuts) // 2] if cuts else 0
 
 
-def few(cuts: list[int], most: int = 3) -> list[int]:
+def few(cuts: list[int]) -> list[int]:
     """At most three of the cut-offs: the smallest, a middle one and the largest."""
-    return cuts if len(cuts) <= most else [cuts[0], cuts[len(cuts) // 2], cuts[-1]]
+    return cuts if len(cuts) <= 3 else [cuts[0], cuts[len(cuts) // 2], cuts[-1]]
 
 
 def gather(rows: Iterable[dict]) -> dict[str, Scores]:

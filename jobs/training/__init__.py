@@ -1,39 +1,113 @@
-"""What every training job does alike: its flags, its days, its warm start, its loop."""
+"""What every training job does alike: its flags, its days, its warm start, its manifest."""
 
 import argparse
-import math
-import time
-from collections.abc import Callable, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
-from pathlib import Path
-from typing import Protocol
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import tensorflow as tf
 
 from jobs import command
-from jobs.command import WorkFailedError
+from jobs.training.loop import Trained, fit
+from models import checkpoint, inputs
+from models.catalogue import Catalogue
 from models.checkpoint import ModelDirectory
 from schemas import arrow, storage
 from schemas.logs import items
 from schemas.storage import Root
 from schemas.table import Table
 
-_STEPS_PER_LINE = 100
+
+@dataclass(frozen=True)
+class Training:
+    """One preset of one date: where it goes, whose model it goes on from (None: from nothing), over which days."""
+
+    samples: Table
+    directory: ModelDirectory
+    before: ModelDirectory | None
+    days: list[date]
+    settings: Any
+
+    @classmethod
+    def of(cls, samples: Table, directory: ModelDirectory, settings: Any, most_days: int) -> "Training":
+        """With a model of the day before that has these settings its date alone, else up to `most_days` that end here.
+
+        Args:
+            directory: where the model goes.
+            settings: the preset as a dataclass.
+        """
+        day = directory.day
+        before = replace(directory, day=day - timedelta(days=1))
+        if continues(before, asdict(settings)):
+            return cls(samples, directory, before, [day], settings)
+        return cls(samples, directory, None, days_of(directory.root, samples, day, most_days), settings)
+
+    def catalogue(self, item_ids: np.ndarray) -> tuple[Catalogue, dict]:
+        """The items to know, with those of the day's snapshot, and the version of `items` that it was read from."""
+        snapshot, made_from = _snapshot_of(self.directory.root, self.directory.day)
+        if self.before:
+            return self.before.catalogue().grown(item_ids, snapshot), made_from
+        known = Catalogue.empty(self.settings.unknown_buckets, snapshot, self.settings.attribute_size)
+        return known.grown(item_ids, snapshot), made_from
+
+    def learn(
+        self,
+        model: Trained,
+        columns: Sequence[str],
+        assemble: Callable[[inputs.Batch, np.random.Generator], dict],
+        example: str,
+        found: dict,
+    ) -> dict:
+        """Fit the model to the days' samples and publish it; returns its place, and how many requests it learned from.
+
+        Args:
+            columns: of the samples, as `assemble` takes them.
+            assemble: rows and a random generator -> a batch of the model's.
+            example: name of the batch's array that has an entry an example, for the progress lines.
+            found: what the manifest says beside what every model's says: `made_from` and `requests` among it.
+        """
+        own, settings, day = self.directory, self.settings, self.directory.day
+        groups = inputs.row_groups(own.root, self.samples, self.days)
+        command.log(
+            f"{own.place}: {found['requests']} requests of {self.days[0]} to {self.days[-1]}, "
+            f"{len(model.catalogue.item_ids)} items, "
+            f"{f'continues {self.before.place}' if self.before else 'from nothing'}"
+        )
+
+        def batches(epoch: int) -> Iterator[dict]:
+            order = [own.seed, day.toordinal()]
+            rows = inputs.batches(own.root, groups, columns, settings.batch_requests, order, epoch)
+            for step, batch in enumerate(rows):
+                yield assemble(batch, np.random.default_rng([*order, epoch, step]))
+
+        folder = checkpoint.open_directory()
+        try:
+            losses = fit(model, settings.epochs, batches, lambda batch: len(batch[example]), folder)
+            checkpoint.save(folder, model, model.catalogue)
+            manifest = {
+                "model": own.model,
+                "preset": own.variant,
+                "seed": own.seed,
+                "date": day.isoformat(),
+                "days": [one.isoformat() for one in self.days],
+                "continued_from": self.before.place if self.before else None,
+                "settings": asdict(model.settings),
+                "items": len(model.catalogue.item_ids),
+                "attributes": {attribute.name: attribute.size for attribute in model.catalogue.attributes},
+                "epochs": losses,
+            }
+            checkpoint.publish(folder, own, manifest | found)
+        finally:
+            shutil.rmtree(folder)
+        return {"requests": found["requests"], "model": own.place}
 
 
-class Trained(Protocol):
-    """What the loop needs of a model.
-
-    `step` learns from one batch; `terms` are the running means of the loss terms, by name.
-    """
-
-    step: Callable[[Mapping], object]
-    terms: Mapping[str, tf.keras.metrics.Mean]
-    optimizer: tf.keras.optimizers.Optimizer
-
-
-def arg_parser(description: str, presets: Mapping[str, Callable], sizes: tuple[str, ...]) -> argparse.ArgumentParser:
+def training_parser(
+    description: str, presets: Mapping[str, Callable], sizes: tuple[str, ...]
+) -> argparse.ArgumentParser:
     """--root, --date, --preset, --days, --seed and --size; the first size is the default one."""
 
     def names(text: str) -> list[str]:
@@ -79,53 +153,8 @@ def days_of(root: str, table: Table, day: date, days: int) -> list[date]:
     return used
 
 
-def snapshot_of(root: str, day: date) -> tuple[pa.Table | None, dict]:
+def _snapshot_of(root: str, day: date) -> tuple[pa.Table | None, dict]:
     """The items of a date with their attributes, if they are logged, and the version that they were read from."""
     if day not in arrow.dates(root, items):
         return None, {}
     return arrow.read(root, items, day), {items.path: arrow.delta(root, items).version()}
-
-
-def fit(
-    model: Trained,
-    epochs: int,
-    batches: Callable[[int], Iterator[dict]],
-    examples_of: Callable[[dict], int],
-    folder: Path,
-) -> list[dict[str, float]]:
-    """Learn from each epoch's batches; returns the mean loss terms of each epoch.
-
-    Args:
-        batches: epoch -> its batches, in an order of its own.
-        examples_of: how many examples a batch holds, for the progress lines.
-        folder: TensorBoard's logs go to its logs/.
-    """
-    losses = []
-    writer = tf.summary.create_file_writer(str(folder / "logs"))
-    for epoch in range(epochs):
-        started, examples = time.monotonic(), 0
-        for term in model.terms.values():
-            term.reset_state()
-        for step, batch in enumerate(batches(epoch), start=1):
-            model.step(batch)
-            examples += examples_of(batch)
-            if step % _STEPS_PER_LINE == 0:
-                command.log(f"  epoch {epoch + 1} step {step}: {_line(model, examples, started)}")
-        command.log(f"  epoch {epoch + 1}/{epochs}: {_line(model, examples, started)}")
-        losses.append(_terms(model))
-        if not all(map(math.isfinite, losses[-1].values())):
-            raise WorkFailedError(f"epoch {epoch + 1}: {losses[-1]}, should be finite; no model was published")
-        with writer.as_default(step=int(model.optimizer.iterations)):
-            for name, value in losses[-1].items():
-                tf.summary.scalar(name, value)
-    writer.close()
-    return losses
-
-
-def _terms(model: Trained) -> dict[str, float]:
-    return {name: round(float(term.result()), 6) for name, term in model.terms.items() if term.count}
-
-
-def _line(model: Trained, examples: int, started: float) -> str:
-    terms = ", ".join(f"{name} {value:.4f}" for name, value in _terms(model).items())
-    return f"{terms}; {examples / (time.monotonic() - started):,.0f} examples/s"
