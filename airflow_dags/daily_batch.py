@@ -120,7 +120,7 @@ LABELLING += ["--scenario", "{{ params.scenario }}"]
 TRAINING = [*MATURE, "--days", "{{ params.days }}", "--seed", "{{ params.seed }}", "--size", "{{ params.model_size }}"]
 
 
-def spark_job(job: str, arguments: list[str]) -> SparkSubmitOperator:
+def spark_job(job: str, arguments: list[str], **options) -> SparkSubmitOperator:
     """A Spark job by spark-submit; master and queue are the connection's."""
     return SparkSubmitOperator(
         task_id=job,
@@ -131,6 +131,7 @@ def spark_job(job: str, arguments: list[str]) -> SparkSubmitOperator:
         packages="{{ var.value.get('headrace_packages', '" + DELTA_PACKAGE + "') }}",
         py_files="{{ var.value.get('headrace_py_files', '') }}",
         conf={"spark.driver.memory": "4g", "spark.log.level": "ERROR"},
+        **options,
     )
 
 
@@ -165,7 +166,7 @@ with DAG(
     histories = spark_job("build_user_histories", MATURE)
     item_stats = spark_job("build_item_stats", MATURE)
     increc_samples = spark_job("build_increc_samples", MATURE)
-    hccp_samples = spark_job("build_hccp_samples", [*MATURE, "--seed", "{{ params.seed }}"])
+    hccp_samples = spark_job("build_hccp_samples", [*MATURE, "--seed", "{{ params.seed }}"], priority_weight=2)
     train_increc = python_job(
         "train_increc", [*TRAINING, "--preset", "{{ params.increc_presets }}"], pool=TRAINING_POOL
     )

@@ -13,20 +13,16 @@ import argparse
 import hashlib
 import json
 import os
-import queue
-import re
-import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
 
 from airflow_dags import environment
 from airflow_dags.environment import PROJECT, say
+from airflow_dags.local_airflow import LocalAirflow
 
 EVENTS = PROJECT / "tests" / "data" / "taobao" / "events.parquet"
 LANDED = (date(2017, 11, 25), date(2017, 11, 30))
@@ -53,27 +49,24 @@ def main(root, again):
     command = ["--root", str(root), "--date", f"{LANDED[0]}..{LANDED[1]}", "--events", str(EVENTS)]
     command = [sys.executable, "-m", "jobs.replay_events", *command, "--source", "taobao"]
     log = home / "replay_events.log"
-    with ThreadPoolExecutor(1) as meanwhile:
-        airflow = meanwhile.submit(prepare_airflow, home)
+    with LocalAirflow(home) as airflow:
         if environment.follow("  replay_events", command, log, telling="replay_events "):
             sys.exit(f"replay_events failed: {environment.last_error(log)} (all of it: {log})")
-        if airflow.result():
-            sys.exit(airflow.result())
-    say(f"2/2 batch of {TRAINED}..{JUDGED}, models of {TRAINED} judged on {JUDGED}")
-    conf = {"root": str(root), "first_date": str(TRAINED), "first_log_date": str(LANDED[0])}
-    stamp, state = home / "done", fingerprint(root, conf)
-    if not again and stamp.exists() and stamp.read_text() == state and report(root, JUDGED).exists():
-        say("  already done; --again does it anew")
-    else:
-        run_dag(JUDGED + timedelta(days=1), conf, home / "daily_batch.log")
-        stamp.write_text(state)
+        say(f"2/2 batch of {TRAINED}..{JUDGED}, models of {TRAINED} judged on {JUDGED}")
+        conf = {"root": str(root), "first_date": str(TRAINED), "first_log_date": str(LANDED[0])}
+        stamp, state = home / "done", fingerprint(root, conf)
+        if not again and stamp.exists() and stamp.read_text() == state and report(root, JUDGED).exists():
+            say("  already done; --again does it anew")
+        else:
+            airflow.run(JUDGED + timedelta(days=1), conf, home / "daily_batch.log")
+            stamp.write_text(state)
     say(f"done in {time.monotonic() - started:.0f} s\n")
     print(headline(root, JUDGED))
     print(f"report: {report(root, JUDGED)}")
 
 
 def settings(home):
-    """Environment variables of Airflow and Spark on this machine; all of their files are in `home`."""
+    """Environment variables of Spark and TensorFlow on this machine; all of their files are in `home`."""
     spark = home / "spark"
     spark.mkdir(parents=True, exist_ok=True)
     # Jobs of seconds: planning, compiling and finding jars cost more than running.
@@ -91,107 +84,11 @@ def settings(home):
         "appender.console.layout.type = PatternLayout\nappender.console.layout.pattern = %p %c{1}: %m%n%ex\n"
     )
     return {
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "airflow_dags"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
-        "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps({"conn_type": "spark", "host": "local[*]"}),
-        "AIRFLOW_VAR_HEADRACE_PACKAGES": "",
         "SPARK_CONF_DIR": str(spark),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "PYSPARK_PYTHON": sys.executable,
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
-
-
-def prepare_airflow(home):
-    """Make Airflow's database and the pool of training tasks, once per home; returns what went wrong, or None."""
-    ready, log = home / "ready", home / "prepare.log"
-    if ready.exists():
-        return None
-    for step in (["db", "migrate"], ["pools", "set", "gpu", "1", "one training at a time"]):
-        with open(str(log), "w") as output:
-            made = subprocess.run([sys.executable, "-m", "airflow", *step], stdout=output, stderr=subprocess.STDOUT)
-        if made.returncode:
-            return f"Airflow could not be set up: {environment.last_error(log)} (all of it: {log})"
-    ready.touch()
-    return None
-
-
-def run_dag(ingested, conf, log):
-    """Run the DAG once in Airflow, with a progress line a task; stop at the first task that fails.
-
-    Args:
-        ingested: T, the day of the data interval; a run by hand has the date at which its interval ends.
-    """
-    command = [sys.executable, "-m", "airflow", "dags", "test", "daily_batch", f"{ingested + timedelta(days=1)}"]
-    process = subprocess.Popen(
-        [*command, "--conf", json.dumps(conf)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=str(PROJECT),
-        start_new_session=True,
-    )
-    try:
-        with open(str(log), "w") as kept:
-            fault = follow_tasks(lines_of(process, kept))
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-    if fault or process.wait():
-        sys.exit(f"{fault or 'Airflow failed: ' + environment.last_error(log)}\nall of it: {log}")
-
-
-def lines_of(process, kept):
-    """The lines a process prints, each kept in a file too; None about every half second without one."""
-    lines = queue.Queue()
-
-    def read():
-        for line in process.stdout:
-            lines.put(line)
-        lines.put("")
-
-    threading.Thread(target=read, daemon=True).start()
-    while True:
-        try:
-            line = lines.get(timeout=0.5)
-        except queue.Empty:
-            yield None
-            continue
-        if not line:
-            return
-        kept.write(line)
-        kept.flush()
-        yield line.rstrip("\n")
-
-
-def follow_tasks(lines):
-    """Print a line for each task as it ends; returns what went wrong, or None.
-
-    Reads what `airflow dags test` logs: the start and end of each task, and between them the job's own output.
-    """
-    live, task, started, said, counted = sys.stderr.isatty(), None, 0.0, "", {}
-    for line in lines:
-        text = line or ""
-        begins = re.search(r"\[DAG TEST\] starting task_id=(\w+)", text)
-        output = re.search(r"\[info +\] (.*\S) +\[\S*(?:SparkSubmitHook|SubprocessHook)\]", text)
-        if begins:
-            task, started, said, counted = begins.group(1), time.monotonic(), "", {}
-        elif output and not output.group(1).startswith(("Command exited", "Running command")):
-            said = output.group(1)
-            counted = _json(said) or counted
-        elif task and "Task failed with exception" in text:
-            return f"\r  {task} failed: {said or 'see the log'}"
-        elif task and "[DAG TEST] end task" in text:
-            rows = f"{counted['rows_written']:>12,} rows" if counted.get("rows_written") else ""
-            say(f"{_erased(live)}  {task:<22}{time.monotonic() - started:>4.0f} s{rows}")
-            task = None
-        if live and task:
-            shown = f"  {task:<22}{time.monotonic() - started:>4.0f} s  {said}"
-            sys.stderr.write(_erased(live) + shown[: shutil.get_terminal_size().columns - 1])
-            sys.stderr.flush()
-    return None
 
 
 def fingerprint(root, conf):
@@ -241,17 +138,6 @@ def table(rows, model, day):
 
 def _mean(values):
     return sum(values) / len(values) if values else None
-
-
-def _erased(live):
-    return "\r\033[K" if live else ""
-
-
-def _json(text):
-    try:
-        return json.loads(text) if text.startswith("{") else None
-    except ValueError:
-        return None
 
 
 def arg_parser():

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from airflow_dags import run_daily_batch
+from airflow_dags.local_airflow import LocalAirflow
 from schemas import arrow
 from schemas.catalog import TABLES
 
@@ -177,36 +178,6 @@ def test_settings_that_cannot_be_are_named(arguments):
     assert "2017-12-02 is after the last one, 2017-11-30" in arguments("backwards", "build_item_stats")
 
 
-def airflow_lines(*tasks: tuple[str, bool]) -> list[str]:
-    lines = ["... [info     ] DagRun created [airflow]"]
-    for name, works in tasks:
-        lines.append(f"... [info     ] [DAG TEST] starting task_id={name} map_index=-1 [x] loc=dag.py:1501")
-        if works:
-            lines.append('... [info     ] {"job": "x", "rows_written": 1234} [a.b.SparkSubmitHook] loc=s.py:965')
-        else:
-            lines.append(
-                "... [info     ] ingest_logs 2017-11-28: there is no landing/requests [a.SparkSubmitHook] loc=s"
-            )
-            lines.append("... [error    ] Task failed with exception     [task] loc=task_runner.py:1651")
-        lines.append(f"... [info     ] [DAG TEST] end task task_id={name} map_index=-1 [x] loc=dag.py:1563")
-    return lines
-
-
-def test_each_task_gets_a_line(capsys):
-    assert run_daily_batch.follow_tasks(airflow_lines(("ingest_logs", True), ("build_item_stats", True))) is None
-    told = capsys.readouterr().err.splitlines()
-    assert [line.split() for line in told] == [
-        ["ingest_logs", "0", "s", "1,234", "rows"],
-        ["build_item_stats", "0", "s", "1,234", "rows"],
-    ]
-
-
-def test_the_first_failure_ends_it_with_the_jobs_own_words(capsys):
-    fault = run_daily_batch.follow_tasks([None, *airflow_lines(("ingest_logs", False), ("build_item_stats", True))])
-    assert fault.strip() == "ingest_logs failed: ingest_logs 2017-11-28: there is no landing/requests"
-    assert "build_item_stats" not in capsys.readouterr().err
-
-
 def test_headline():
     def row(variant, metric, k, value, model="increc"):
         return {"model": model, "variant": variant, "metric": metric, "k": k, "value": value, "segment": "all"}
@@ -244,10 +215,10 @@ def test_airflow_runs_the_whole_batch_on_a_small_simulated_world(tmp_path, run_j
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     for name, value in run_daily_batch.settings(home).items():
         monkeypatch.setenv(name, value)
-    assert run_daily_batch.prepare_airflow(home) is None
     first = {"first_log_date": "2020-01-01", "first_date": "2020-01-02"}
     conf = {"root": str(root), **first, "days": 1, "model_size": "tiny"}
-    run_daily_batch.run_dag(date(2020, 1, 3), conf, home / "log")
+    with LocalAirflow(home) as airflow:
+        airflow.run(date(2020, 1, 3), conf, home / "log")
 
     done = [line.split()[0] for line in capsys.readouterr().err.splitlines() if " s" in line and "airflow" not in line]
     assert sorted(done) == sorted(JOBS)
