@@ -23,9 +23,10 @@ day whose windows are over; for conversions that arrive later, clear the tasks o
 date, so any task may run again at any time, and a task that was killed (lost executor, out of memory) is simply
 retried.
 
-To backfill, trigger once with `first_date` set: each Spark job then takes FIRST..D in one start, and the models learn
-from one day after the other, on the first of them over the `days` that end there. `first_log_date` is the first day of
-logs to ingest, if histories begin earlier.
+To backfill, trigger once with `first_date` set: each Spark job then takes FIRST..D in one start, and the models train
+on the `days` that end at D. `first_log_date` is the first day of logs to ingest, if histories begin earlier. For models
+that are judged at once, set `model_date` to the day before D: they train up to that day; then trigger D without it,
+with the Spark tasks marked as done.
 
 Needs: the connection `spark_default` (its host is Spark's master), the pool `gpu` (as many slots as trainings may
 run at once), and this checkout, or the installed package, on scheduler and workers. Two Variables may be set: on a
@@ -46,11 +47,11 @@ conversions. |
 to clear. |
 | `build_hccp_samples` | requests, retrievals, stages, impressions, conversions, target_groups, user_histories | \
 hccp_samples | As above; no rows means that no request of D has a `ranking` or `re_ranking` stage. |
-| `train_increc`, `train_hccp` | samples, items, item_stats, the checkpoint of D-1 | models | Out of memory: a \
-smaller preset or fewer `days`. A retry trains the date anew, from the model of D-1 if there is one. |
 | `evaluate_increc`, `evaluate_hccp` | samples of D, models of D-1, item_stats, retrievals; conversions, or \
 target_groups and stages | evaluations | No model of D-1 is no \
 failure: the rows that need no training are written. |
+| `train_increc`, `train_hccp` | samples, items, item_stats, the checkpoint of D-1 | models | Out of memory: a \
+smaller preset or fewer `days`. A retry trains the date anew, from the model of D-1 if there is one. |
 | `export_models` | models of D, evaluations | SavedModels, item vectors, FAISS index | A model that is held back is \
 no failure: the log's last line says why. |
 | `render_report` | reports, and the tables' counts | the HTML page | Nothing depends on it; clear it alone. |
@@ -67,6 +68,9 @@ PARAMS = {
     "first_date": Param(None, type=["null", "string"], format="date", description="First date of a backfill."),
     "first_log_date": Param(
         None, type=["null", "string"], format="date", description="First date of logs in a backfill; else first_date."
+    ),
+    "model_date": Param(
+        None, type=["null", "string"], format="date", description="Date of the models, up to D; D if not set."
     ),
     "days": Param(7, type="integer", minimum=1, description="Dates that a model with no model of D-1 trains on."),
     "increc_presets": Param("base,full", type="string", description="IncRec variants to train."),
@@ -111,16 +115,29 @@ def mature_dates(interval_start: datetime, params: dict) -> str:
     return dates(params["first_date"], mature_date(interval_start, params))
 
 
+def model_date(interval_start: datetime, params: dict) -> str:
+    """The date whose models are judged, trained and exported: D, or an earlier one of a backfill.
+
+    Raises:
+        ValueError: the date has no labels in this run.
+    """
+    last = mature_date(interval_start, params)
+    first, given = params["first_date"] or last, params["model_date"] or last
+    if not first <= given <= last:
+        raise ValueError(f"model_date {given} is not in {dates(params['first_date'], last)}; leave it out for {last}")
+    return given
+
+
 ROOT = ["--root", "{{ params.root }}"]
 LOGGED = [*ROOT, "--date", "{{ logged_dates(data_interval_start, params) }}"]
 MATURE = [*ROOT, "--date", "{{ mature_dates(data_interval_start, params) }}"]
-NEWEST = [*ROOT, "--date", "{{ mature_date(data_interval_start, params) }}"]
+MODELS = [*ROOT, "--date", "{{ model_date(data_interval_start, params) }}"]
 LABELLING = ["--window-hours", "{{ params.window_hours }}", "--attribution", "{{ params.attribution }}"]
 LABELLING += ["--scenario", "{{ params.scenario }}"]
-TRAINING = [*MATURE, "--days", "{{ params.days }}", "--seed", "{{ params.seed }}", "--size", "{{ params.model_size }}"]
+TRAINING = [*MODELS, "--days", "{{ params.days }}", "--seed", "{{ params.seed }}", "--size", "{{ params.model_size }}"]
 
 
-def spark_job(job: str, arguments: list[str], **options) -> SparkSubmitOperator:
+def spark_job(job: str, arguments: list[str]) -> SparkSubmitOperator:
     """A Spark job by spark-submit; master and queue are the connection's."""
     return SparkSubmitOperator(
         task_id=job,
@@ -131,7 +148,6 @@ def spark_job(job: str, arguments: list[str], **options) -> SparkSubmitOperator:
         packages="{{ var.value.get('headrace_packages', '" + DELTA_PACKAGE + "') }}",
         py_files="{{ var.value.get('headrace_py_files', '') }}",
         conf={"spark.driver.memory": "4g", "spark.log.level": "ERROR"},
-        **options,
     )
 
 
@@ -157,7 +173,7 @@ with DAG(
         "depends_on_past": False,
     },
     params=PARAMS,
-    user_defined_macros={"logged_dates": logged_dates, "mature_dates": mature_dates, "mature_date": mature_date},
+    user_defined_macros={"logged_dates": logged_dates, "mature_dates": mature_dates, "model_date": model_date},
     doc_md=DOC,
     tags=["headrace"],
 ) as dag:
@@ -166,20 +182,20 @@ with DAG(
     histories = spark_job("build_user_histories", MATURE)
     item_stats = spark_job("build_item_stats", MATURE)
     increc_samples = spark_job("build_increc_samples", MATURE)
-    hccp_samples = spark_job("build_hccp_samples", [*MATURE, "--seed", "{{ params.seed }}"], priority_weight=2)
+    hccp_samples = spark_job("build_hccp_samples", [*MATURE, "--seed", "{{ params.seed }}"])
+    evaluate_increc = python_job("evaluate_increc", MODELS)
+    evaluate_hccp = python_job("evaluate_hccp", MODELS)
     train_increc = python_job(
         "train_increc", [*TRAINING, "--preset", "{{ params.increc_presets }}"], pool=TRAINING_POOL
     )
     train_hccp = python_job("train_hccp", [*TRAINING, "--preset", "{{ params.hccp_presets }}"], pool=TRAINING_POOL)
-    evaluate_increc = python_job("evaluate_increc", NEWEST)
-    evaluate_hccp = python_job("evaluate_hccp", NEWEST)
-    export = python_job("export_models", NEWEST)
-    report = python_job("render_report", NEWEST)
+    export = python_job("export_models", MODELS)
+    report = python_job("render_report", MODELS)
 
-    # What each task reads decides the order. The models of D-1, which are evaluated, are a backfill's own.
+    # What each task reads decides the order; models are evaluated on a date before they train on it.
     ingest >> [label, histories, item_stats]
     [label, histories] >> increc_samples
     [label, histories] >> hccp_samples
-    [increc_samples, item_stats] >> train_increc >> evaluate_increc
-    [hccp_samples, item_stats] >> train_hccp >> evaluate_hccp
-    [evaluate_increc, evaluate_hccp] >> export >> report
+    [increc_samples, item_stats] >> evaluate_increc >> train_increc
+    [hccp_samples, item_stats] >> evaluate_hccp >> train_hccp
+    [train_increc, train_hccp] >> export >> report

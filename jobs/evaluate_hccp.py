@@ -64,7 +64,7 @@ def arg_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
     root, settings = arguments.root, Settings(requests=arguments.requests)
-    samples = keyed_choice.chosen_samples(root, hccp_samples, day, _COLUMNS, settings.seed, settings.requests)
+    samples = inputs.chosen_samples(root, hccp_samples, day, _COLUMNS, settings.seed, settings.requests)
     found = candidates.read(root, day, samples)
     command.log(f"{samples.num_rows} requests, {len(found.item_ids)} candidates")
     rows = []

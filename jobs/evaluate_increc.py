@@ -65,7 +65,7 @@ def arg_parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace, day: date) -> dict:
     root, settings = arguments.root, Settings(requests=arguments.requests)
     stats = arrow.read(root, item_stats, day, ["item_id", "conversions", "popularity"]).sort_by("item_id")
-    samples = keyed_choice.chosen_samples(root, increc_samples, day, _COLUMNS, settings.seed, settings.requests)
+    samples = inputs.chosen_samples(root, increc_samples, day, _COLUMNS, settings.seed, settings.requests)
     request_ids, requests = samples["request_id"].combine_chunks(), inputs.decode(samples.drop_columns(["request_id"]))
     targets = targets_of(requests)
     retrieved = retrieved_lists(root, day, request_ids)

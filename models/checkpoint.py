@@ -13,6 +13,7 @@ grew since restores its first rows.
 import io
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ def save(folder: Path, model: tf.keras.Model, catalogue: Catalogue) -> None:
 
 
 def publish(folder: Path, directory: ModelDirectory, manifest: dict) -> None:
-    """Put a folder of `open_directory` in its place, manifest last; what was there before goes."""
+    """Move a folder of `open_directory` to its place, manifest last; what was there before goes."""
     root, place = Root.of(directory.root), directory.place
     text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
     local = isinstance(root.filesystem, fs.LocalFileSystem)
@@ -113,6 +114,7 @@ def publish(folder: Path, directory: ModelDirectory, manifest: dict) -> None:
     root.write_text(f"{target}/{MANIFEST}", text)
     if local:
         root.swap(target, place)
+    shutil.rmtree(folder)
 
 
 def variables_of(model: tf.keras.Model) -> list[tf.Variable]:

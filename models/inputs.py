@@ -11,8 +11,9 @@ from datetime import date
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import fs, parquet
+from pyarrow import dataset, fs, parquet
 
+from models.keyed_choice import request_keys
 from schemas import arrow
 from schemas.labels import Action, Level
 from schemas.storage import Root
@@ -176,6 +177,21 @@ def batches(
         rest = read.take(order[whole:])
     if rest is not None and rest.num_rows:
         yield decode(rest)
+
+
+def chosen_samples(root: str, table: Table, day: date, columns: Sequence[str], seed: int, most: int) -> pa.Table:
+    """Columns of a date's samples by rising request_id; of more than `most`, those whose keys are smallest.
+
+    Raises:
+        MissingDataError: the date has no samples.
+        ContractError: a column of the contract is missing or has another type.
+    """
+    files = dataset.dataset(arrow.files(root, table, day), filesystem=Root.of(root).filesystem)
+    arrow.check(table, files.schema)
+    ids = files.to_table(columns=["request_id"])["request_id"].to_numpy()
+    smallest = np.argsort(request_keys(ids, seed), kind="stable")[:most]
+    chosen = pc.field("request_id").isin(pa.array(ids[smallest], pa.string()))
+    return files.to_table(columns=list(columns), filter=chosen).sort_by("request_id")
 
 
 def _windows(groups: Sequence[RowGroup], window_rows: int) -> Iterator[list[RowGroup]]:

@@ -2,16 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
-from datetime import date
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from pyarrow import dataset
-
-from schemas import arrow
-from schemas.storage import Root
-from schemas.table import Table
 
 
 def mix(x: np.ndarray) -> np.ndarray:
@@ -34,18 +26,3 @@ def request_keys(request_ids: Sequence[str], seed: int) -> np.ndarray:
     """uint64 [N]: a hash of the seed and each request's id."""
     digests = (hashlib.blake2b(f"{seed}:{one}".encode(), digest_size=8).digest() for one in request_ids)
     return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
-
-
-def chosen_samples(root: str, table: Table, day: date, columns: Sequence[str], seed: int, most: int) -> pa.Table:
-    """Columns of a date's samples by rising request_id; of more than `most`, those whose keys are smallest.
-
-    Raises:
-        MissingDataError: the date has no samples.
-        ContractError: a column of the contract is missing or has another type.
-    """
-    files = dataset.dataset(arrow.files(root, table, day), filesystem=Root.of(root).filesystem)
-    arrow.check(table, files.schema)
-    ids = files.to_table(columns=["request_id"])["request_id"].to_numpy()
-    smallest = np.argsort(request_keys(ids, seed), kind="stable")[:most]
-    chosen = pc.field("request_id").isin(pa.array(ids[smallest], pa.string()))
-    return files.to_table(columns=list(columns), filter=chosen).sort_by("request_id")

@@ -12,23 +12,24 @@ from pathlib import Path
 import pytest
 
 from airflow_dags import run_daily_batch
-from airflow_dags.local_airflow import LocalAirflow
 from schemas import arrow
 from schemas.catalog import TABLES
 
 PROJECT = Path(__file__).resolve().parent.parent
 JOBS = (
     "ingest_logs", "label_target_groups", "build_user_histories", "build_item_stats", "build_increc_samples",
-    "build_hccp_samples", "train_increc", "train_hccp", "evaluate_increc", "evaluate_hccp", "export_models",
+    "build_hccp_samples", "evaluate_increc", "evaluate_hccp", "train_increc", "train_hccp", "export_models",
     "render_report",
 )  # fmt: skip
 CASES = {
     "daily": {},
     "backfill": {"first_date": "2017-11-28"},
     "with_earlier_logs": {"first_date": "2017-11-28", "first_log_date": "2017-11-25", "days": 3},
+    "judged_next": {"first_date": "2017-11-28", "model_date": "2017-11-29"},
     "two_days_old": {"maturity_days": 2, "window_hours": 48},
     "immature": {"window_hours": 48},
     "backwards": {"first_date": "2017-12-02"},
+    "models_of_another_day": {"model_date": "2017-11-29"},
 }
 
 # Airflow is imported in a process of its own: it has its own mind about logging, and this one may hold Spark.
@@ -142,11 +143,11 @@ def test_order_is_what_the_jobs_read(described):
         "build_item_stats": ["ingest_logs"],
         "build_increc_samples": ["build_user_histories", "label_target_groups"],
         "build_hccp_samples": ["build_user_histories", "label_target_groups"],
-        "train_increc": ["build_increc_samples", "build_item_stats"],
-        "train_hccp": ["build_hccp_samples", "build_item_stats"],
-        "evaluate_increc": ["train_increc"],
-        "evaluate_hccp": ["train_hccp"],
-        "export_models": ["evaluate_hccp", "evaluate_increc"],
+        "evaluate_increc": ["build_increc_samples", "build_item_stats"],
+        "evaluate_hccp": ["build_hccp_samples", "build_item_stats"],
+        "train_increc": ["evaluate_increc"],
+        "train_hccp": ["evaluate_hccp"],
+        "export_models": ["train_hccp", "train_increc"],
         "render_report": ["export_models"],
     }
 
@@ -154,28 +155,60 @@ def test_order_is_what_the_jobs_read(described):
 @pytest.mark.parametrize("job", JOBS)
 def test_every_argument_is_one_that_the_job_takes(arguments, job):
     parser = importlib.import_module(f"jobs.{job}").arg_parser()
-    for case in ("daily", "backfill", "with_earlier_logs", "two_days_old"):
+    for case in ("daily", "backfill", "with_earlier_logs", "judged_next", "two_days_old"):
         assert parser.parse_args(arguments(case, job)).root == "/a root"
 
 
 @pytest.mark.parametrize(
-    ("case", "logged", "mature", "newest"),
+    ("case", "logged", "mature", "models"),
     [
         ("daily", "2017-12-01", "2017-11-30", "2017-11-30"),
         ("backfill", "2017-11-28..2017-12-01", "2017-11-28..2017-11-30", "2017-11-30"),
         ("with_earlier_logs", "2017-11-25..2017-12-01", "2017-11-28..2017-11-30", "2017-11-30"),
+        ("judged_next", "2017-11-28..2017-12-01", "2017-11-28..2017-11-30", "2017-11-29"),
         ("two_days_old", "2017-12-01", "2017-11-29", "2017-11-29"),
     ],
 )
-def test_dates_come_from_the_interval(arguments, case, logged, mature, newest):
+def test_dates_come_from_the_interval(arguments, case, logged, mature, models):
     dated = {job: arguments(case, job)[arguments(case, job).index("--date") + 1] for job in JOBS}
-    expected = dict.fromkeys(JOBS[:8], mature) | dict.fromkeys(JOBS[8:], newest)
+    expected = dict.fromkeys(JOBS[:6], mature) | dict.fromkeys(JOBS[6:], models)
     assert dated == {**expected, "ingest_logs": logged}
 
 
 def test_settings_that_cannot_be_are_named(arguments):
     assert "set maturity_days to 2" in arguments("immature", "label_target_groups")
     assert "2017-12-02 is after the last one, 2017-11-30" in arguments("backwards", "build_item_stats")
+    assert "model_date 2017-11-29 is not in 2017-11-30" in arguments("models_of_another_day", "train_increc")
+
+
+def airflow_lines(*tasks: tuple[str, bool]) -> list[str]:
+    lines = ["... [info     ] DagRun created [airflow]"]
+    for name, works in tasks:
+        lines.append(f"... [info     ] [DAG TEST] starting task_id={name} map_index=-1 [x] loc=dag.py:1501")
+        if works:
+            lines.append('... [info     ] {"job": "x", "rows_written": 1234} [a.b.SparkSubmitHook] loc=s.py:965')
+        else:
+            lines.append(
+                "... [info     ] ingest_logs 2017-11-28: there is no landing/requests [a.SparkSubmitHook] loc=s"
+            )
+            lines.append("... [error    ] Task failed with exception     [task] loc=task_runner.py:1651")
+        lines.append(f"... [info     ] [DAG TEST] end task task_id={name} map_index=-1 [x] loc=dag.py:1563")
+    return lines
+
+
+def test_each_task_gets_a_line(capsys):
+    assert run_daily_batch.follow_tasks(airflow_lines(("ingest_logs", True), ("build_item_stats", True))) is None
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split() for line in told] == [
+        ["ingest_logs", "0", "s", "1,234", "rows"],
+        ["build_item_stats", "0", "s", "1,234", "rows"],
+    ]
+
+
+def test_the_first_failure_ends_it_with_the_jobs_own_words(capsys):
+    fault = run_daily_batch.follow_tasks([None, *airflow_lines(("ingest_logs", False), ("build_item_stats", True))])
+    assert fault.strip() == "ingest_logs failed: ingest_logs 2017-11-28: there is no landing/requests"
+    assert "build_item_stats" not in capsys.readouterr().err
 
 
 def test_headline():
@@ -197,13 +230,14 @@ def test_headline():
 
 
 def test_a_run_is_done_again_when_logs_or_settings_change(tmp_path):
-    before = run_daily_batch.fingerprint(tmp_path, {"days": 3})
-    assert run_daily_batch.fingerprint(tmp_path, {"days": 3}) == before
-    assert run_daily_batch.fingerprint(tmp_path, {"days": 4}) != before
+    before = run_daily_batch.fingerprint(tmp_path, {"days": 3}, "")
+    assert run_daily_batch.fingerprint(tmp_path, {"days": 3}, "") == before
+    assert run_daily_batch.fingerprint(tmp_path, {"days": 4}, "") != before
+    assert run_daily_batch.fingerprint(tmp_path, {"days": 3}, "another first run") != before
     landed = tmp_path / "landing" / "requests" / "date=2017-11-28"
     landed.mkdir(parents=True)
     (landed / "part-0.parquet").write_bytes(b"rows")
-    assert run_daily_batch.fingerprint(tmp_path, {"days": 3}) != before
+    assert run_daily_batch.fingerprint(tmp_path, {"days": 3}, "") != before
 
 
 def test_airflow_runs_the_whole_batch_on_a_small_simulated_world(tmp_path, run_job, monkeypatch, capsys):
@@ -215,14 +249,14 @@ def test_airflow_runs_the_whole_batch_on_a_small_simulated_world(tmp_path, run_j
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     for name, value in run_daily_batch.settings(home).items():
         monkeypatch.setenv(name, value)
+    assert run_daily_batch.prepare_airflow(home) is None
     first = {"first_log_date": "2020-01-01", "first_date": "2020-01-02"}
     conf = {"root": str(root), **first, "days": 1, "model_size": "tiny"}
-    with LocalAirflow(home) as airflow:
-        airflow.run(date(2020, 1, 3), conf, home / "log")
+    run_daily_batch.run_dag(date(2020, 1, 3), conf, home / "log")
 
     done = [line.split()[0] for line in capsys.readouterr().err.splitlines() if " s" in line and "airflow" not in line]
     assert sorted(done) == sorted(JOBS)
-    assert done.index("train_increc") < done.index("evaluate_increc")
+    assert done.index("evaluate_increc") < done.index("train_increc")
     for name, table in TABLES.items():
         assert date(2020, 1, 2) in arrow.dates(str(root), table), name
     assert sorted(path.name for path in root.glob("models/*/date=2020-01-02/*-seed1")) == [

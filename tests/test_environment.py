@@ -98,12 +98,7 @@ def test_another_python_is_looked_for_and_tried(monkeypatch, tmp_path):
 
 def test_the_commands_can_be_read_by_an_old_python():
     """Nothing newer than Python 3.6's syntax, else a wrong Python shows a SyntaxError instead of the line."""
-    for path in (
-        "airflow_dags/environment.py",
-        "airflow_dags/local_airflow.py",
-        "airflow_dags/run_daily_batch.py",
-        "tests/run.py",
-    ):
+    for path in ("airflow_dags/environment.py", "airflow_dags/run_daily_batch.py", "tests/run.py"):
         tree = ast.parse((PROJECT / path).read_text(), feature_version=(3, 6))
         functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
         hints = [each for node in functions for each in (node.returns, *(a.annotation for a in node.args.args)) if each]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jobs import evaluate_increc
-from models import checkpoint, evaluations, increc, increc_presets, keyed_choice
+from models import checkpoint, evaluations, increc, increc_presets, inputs, keyed_choice
 from models.catalogue import Catalogue
 from models.checkpoint import ModelDirectory
 from models.inputs import Ragged
@@ -146,7 +146,7 @@ def test_the_same_again(root, result):
 
 def test_fewer_requests_are_chosen_by_a_keyed_hash(root):
     def chosen(most):
-        found = keyed_choice.chosen_samples(root, increc_samples, DAY, ["request_id", "user_id"], 0, most)
+        found = inputs.chosen_samples(root, increc_samples, DAY, ["request_id", "user_id"], 0, most)
         return found["request_id"].to_pylist(), found["user_id"].to_pylist()
 
     ids, users = chosen(7)
@@ -157,7 +157,7 @@ def test_fewer_requests_are_chosen_by_a_keyed_hash(root):
 
 
 def test_lists_stand_with_their_requests(root):
-    ids = keyed_choice.chosen_samples(root, increc_samples, DAY, ["request_id"], 0, 5)["request_id"].combine_chunks()
+    ids = inputs.chosen_samples(root, increc_samples, DAY, ["request_id"], 0, 5)["request_id"].combine_chunks()
     found = evaluate_increc.retrieved_lists(root, DAY, ids)
     assert set(found) == {"hot", "swing"}  # the channel of another request is none of theirs
     for n, request in enumerate(ids.to_pylist()):

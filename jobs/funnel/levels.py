@@ -43,7 +43,8 @@ def leveled(requests: DataFrame, seed: int) -> DataFrame:
         requests.withColumn("shown", F.concat(*(level.value for level in shown)))
         .withColumn("unexposed", _unexposed())
         .withColumn("factor", capped_factor(F.transform("unexposed", _weight), RANKED))
-        .withColumn("ranked", _ranked(seed))
+        .withColumn("keys", _keys(seed))
+        .withColumn("ranked", _ranked())
         .withColumn("dropped", _dropped())
         .withColumn("few", _few(seed))
         .withColumn("drawn", _drawn(seed))
@@ -78,23 +79,35 @@ def _weight(one: Column) -> Column:
     return 1 / F.log2(one["rank"] + 1)
 
 
-def _ranked(seed: int) -> Column:
-    """10 of `unexposed` drawn with weight 1 / log2(rank + 1), in the ranking's order.
+def _keys(seed: int) -> Column:
+    """array<double>: the sampling key of each of `unexposed`, whose weight is 1 / log2(rank + 1)."""
 
-    array<struct<rank, item_id, weight>>; the weight is the sample's, 1 / inclusion probability.
+    def key(one: Column, factor: Column) -> Column:
+        return pareto_key(uniform(seed, F.col("request_id"), one["item_id"]), _inverse(one["rank"], factor))
+
+    return bind(F.col("factor"), lambda factor: F.transform("unexposed", lambda one: key(one, factor)))
+
+
+def _ranked() -> Column:
+    """The 10 of `unexposed` with the smallest `keys`, in the ranking's order.
+
+    array<struct<item_id, weight>>; the weight is the sample's, 1 / inclusion probability.
     """
+    last = F.get(F.sort_array("keys"), F.least(F.size("keys"), F.lit(RANKED)) - 1)
 
-    def keyed(one: Column, factor: Column) -> Column:
-        weight = inverse_probability(F.log2(one["rank"] + 1), factor)
-        sampled = F.struct(one["rank"].alias("rank"), one["item_id"].alias("item_id"), weight.alias("weight"))
-        chance = uniform(seed, F.col("request_id"), one["item_id"])
-        return F.struct(pareto_key(chance, weight).alias("key"), sampled.alias("sampled"))
+    def sampled(one: Column, factor: Column) -> Column:
+        return F.struct(one["item_id"].alias("item_id"), _inverse(one["rank"], factor).alias("weight"))
 
-    def sample(factor: Column) -> Column:
-        chosen = smallest(F.transform("unexposed", lambda one: keyed(one, factor)), RANKED)
-        return F.sort_array(F.transform(chosen, lambda one: one["sampled"]))
+    def chosen(last: Column, factor: Column) -> Column:
+        smallest = F.filter(F.arrays_zip("unexposed", "keys"), lambda one: one["keys"] <= last)
+        return F.transform(F.slice(smallest, 1, RANKED), lambda one: sampled(one["unexposed"], factor))
 
-    return bind(F.col("factor"), sample)
+    return bind(F.struct(last.alias("last"), "factor"), lambda bound: chosen(bound["last"], bound["factor"]))
+
+
+def _inverse(rank: Column, factor: Column) -> Column:
+    """1 / the inclusion probability of an unexposed item at this rank."""
+    return inverse_probability(F.log2(rank + 1), factor)
 
 
 def _dropped() -> Column:

@@ -101,7 +101,7 @@ class Training:
             }
             checkpoint.publish(folder, own, manifest | found)
         finally:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)  # a published one is gone already
         return {"requests": found["requests"], "model": own.place}
 
 

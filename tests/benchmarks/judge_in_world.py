@@ -25,7 +25,7 @@ WORLDS = {
 }
 ROWS = {
     "hccp": (("ish", 20), ("ash", 20), ("isph", 20), ("asph", 20), ("ranker_recall_10", 50)),
-    "increc": (("inc", 100), ("inc_filtered", 100), ("inc", 500), ("inc_filtered", 500)),
+    "increc": (("inc", 100), ("inc", 500), ("inc_filtered", 100), ("inc_filtered", 500), ("base", 100)),
 }
 
 
