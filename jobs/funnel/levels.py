@@ -99,8 +99,8 @@ def _ranked() -> Column:
         return F.struct(one["item_id"].alias("item_id"), _inverse(one["rank"], factor).alias("weight"))
 
     def chosen(last: Column, factor: Column) -> Column:
-        smallest = F.filter(F.arrays_zip("unexposed", "keys"), lambda one: one["keys"] <= last)
-        return F.transform(F.slice(smallest, 1, RANKED), lambda one: sampled(one["unexposed"], factor))
+        kept = F.filter(F.arrays_zip("unexposed", "keys"), lambda one: one["keys"] <= last)
+        return F.transform(F.slice(kept, 1, RANKED), lambda one: sampled(one["unexposed"], factor))
 
     return bind(F.struct(last.alias("last"), "factor"), lambda bound: chosen(bound["last"], bound["factor"]))
 

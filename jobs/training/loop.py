@@ -16,7 +16,7 @@ _STEPS_PER_LINE = 100
 
 
 class Trained(Protocol):
-    """What the loop needs of a model, beside all that a Keras model has.
+    """What training needs of a model, beside all that a Keras model has.
 
     `step` learns from one batch; `terms` are the running means of the loss terms, by name; `settings` is a dataclass.
     """
