@@ -3,25 +3,20 @@
 Imports airflow and the standard library only, so that a scheduler needs neither Spark nor TensorFlow.
 """
 
-import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
-from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
-PROJECT = Path(__file__).resolve().parent.parent
-DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"  # as schemas.spark has it; a test compares
+from airflow_dags.tasks import POLICY, python_job, spark_job
+
 TRAINING_POOL = "gpu"
 
 DOC = """
 ### Daily batch
 
 Takes the logs of one day T (the run's data interval) and everything else for D = T - `maturity_days`, the latest
-day whose windows are over; for conversions that arrive later, clear the tasks of their dates. Every job replaces its
-date, so any task may run again at any time, and a task that was killed (lost executor, out of memory) is simply
-retried.
+day whose windows are over; `late_conversions` takes those that arrive later. Every job replaces its date, so any task
+may run again at any time, and a task that was killed (lost executor, out of memory) is simply retried.
 
 To backfill, trigger once with `first_date` set: each Spark job then takes FIRST..D in one start, and the models train
 on the `days` that end at D. `first_log_date` is the first day of logs to ingest, if histories begin earlier. For models
@@ -137,28 +132,6 @@ LABELLING += ["--scenario", "{{ params.scenario }}"]
 TRAINING = [*MODELS, "--days", "{{ params.days }}", "--seed", "{{ params.seed }}", "--size", "{{ params.model_size }}"]
 
 
-def spark_job(job: str, arguments: list[str]) -> SparkSubmitOperator:
-    """A Spark job by spark-submit; master and queue are the connection's."""
-    return SparkSubmitOperator(
-        task_id=job,
-        name=job,
-        application=str(PROJECT / "jobs" / f"{job}.py"),
-        application_args=arguments,
-        conn_id="spark_default",
-        packages="{{ var.value.get('headrace_packages', '" + DELTA_PACKAGE + "') }}",
-        py_files="{{ var.value.get('headrace_py_files', '') }}",
-        conf={"spark.driver.memory": "4g", "spark.log.level": "ERROR"},
-    )
-
-
-def python_job(job: str, arguments: list[str], **options) -> BashOperator:
-    """A job without a JVM, in the worker's own Python."""
-    quoted = " ".join(f"'{argument}'" for argument in arguments)
-    return BashOperator(
-        task_id=job, bash_command=f"exec '{sys.executable}' -m jobs.{job} {quoted}", cwd=str(PROJECT), **options
-    )
-
-
 with DAG(
     "daily_batch",
     description="Logs to labels, samples, evaluated models and a report",
@@ -166,12 +139,7 @@ with DAG(
     start_date=datetime(2017, 11, 25, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    default_args={
-        "owner": "headrace",
-        "retries": 2,
-        "retry_delay": timedelta(minutes=5),
-        "depends_on_past": False,
-    },
+    default_args=POLICY,
     params=PARAMS,
     user_defined_macros={"logged_dates": logged_dates, "mature_dates": mature_dates, "model_date": model_date},
     doc_md=DOC,

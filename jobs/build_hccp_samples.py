@@ -24,12 +24,15 @@ from schemas.labels import Action, Stage, TargetGroup
 from schemas.logs import conversions, impressions, requests, retrievals, stages
 from schemas.samples import hccp_samples
 from schemas.spark import Store, session
+from schemas.staleness import stale_dates
+from schemas.storage import Root
 from schemas.target_groups import target_groups
 
 
 def arg_parser() -> argparse.ArgumentParser:
     parser = command.parser(__doc__)
     parser.add_argument("--seed", type=command.at_least(0), default=0, help="of the draws, default 0")
+    command.stale_flag(parser, "labels")
     return parser
 
 
@@ -144,5 +147,10 @@ def _looked_up(actions: str) -> Column:
     return F.transform("item_ids", lambda item: F.coalesce(F.try_element_at(known, item), F.lit("")))
 
 
+def stale(root: str, days: list[date]) -> list[date]:
+    """Which of the dates have samples that were made from other labels than there are."""
+    return stale_dates(Root.of(root), [hccp_samples], target_groups, days)
+
+
 if __name__ == "__main__":
-    command.run("build_hccp_samples", arg_parser().parse_args(), main)
+    command.run("build_hccp_samples", arg_parser().parse_args(), main, stale)

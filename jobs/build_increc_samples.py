@@ -19,13 +19,17 @@ from schemas.labels import TargetGroup
 from schemas.logs import requests
 from schemas.samples import increc_samples
 from schemas.spark import Store, session
+from schemas.staleness import stale_dates
+from schemas.storage import Root
 from schemas.target_groups import target_groups
 
 KEPT = {TargetGroup.ETG: 10, TargetGroup.RTG: 20, TargetGroup.ITG: 20}
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    return command.parser(__doc__)
+    parser = command.parser(__doc__)
+    command.stale_flag(parser, "labels")
+    return parser
 
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
@@ -65,5 +69,10 @@ def _kept(group: TargetGroup, item: Column) -> Column:
     return F.slice(F.sort_array(items), 1, KEPT[group]).alias(group.value.lower())
 
 
+def stale(root: str, days: list[date]) -> list[date]:
+    """Which of the dates have samples that were made from other labels than there are."""
+    return stale_dates(Root.of(root), [increc_samples], target_groups, days)
+
+
 if __name__ == "__main__":
-    command.run("build_increc_samples", arg_parser().parse_args(), main)
+    command.run("build_increc_samples", arg_parser().parse_args(), main, stale)

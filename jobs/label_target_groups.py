@@ -11,14 +11,11 @@ Writes: labels/target_groups, the whole date anew
 """
 
 import argparse
-from datetime import date, timedelta
-
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+from datetime import date
 
 from jobs import command
-from jobs.funnel.attribution import ATTRIBUTIONS, LAST_REQUEST, attribute, dates_around
-from jobs.funnel.groups import group_items, touched_items
+from jobs.funnel.attribution import ATTRIBUTIONS, LAST_REQUEST
+from jobs.funnel.labelling import Labelling, label
 from schemas.labels import HOMEPAGE
 from schemas.logs import conversions, impressions, requests, retrievals
 from schemas.spark import Store, session
@@ -35,38 +32,18 @@ def arg_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
     store = Store(session("label_target_groups"), arguments.root)
-    hours, scenario = arguments.window_hours, arguments.scenario
+    labelling = Labelling(arguments.window_hours, arguments.attribution, arguments.scenario)
     store.require(day, requests, retrievals, impressions, conversions)
-    first, last = dates_around(day, hours)
-    mature = all(store.has_date(conversions, day + timedelta(days=n)) for n in range((last - day).days + 1))
-    asked = store.read(requests, first, last).where(F.col("scenario") == scenario)
-    asked = asked.select("request_id", "user_id", "request_time", "date").persist()
-    events = store.read(conversions, day, last).where(F.col("event_time") < _end(day, hours))
-    attributed = attribute(events, asked, hours, arguments.attribution).persist()
-
-    targets = asked.where(F.col("date") == day)
-    lists = store.read(retrievals, day).select("request_id", "channel", "item_ids")
-    rows = group_items(touched_items(targets, store.read(impressions, day), attributed), lists)
-    settings = {"window_hours": hours, "attribution": arguments.attribution, "scenario": scenario, "mature": mature}
-    written = store.replace(target_groups, day, rows.select(*target_groups.names), settings)
+    settings = labelling.settings(store, day)
+    labels = label(store, day, labelling)
     counts = {
-        "rows_written": written,
-        "unlabelable": _unlabelable(targets, lists),
-        "unattributed": attributed.where("request_id IS NULL").count(),
-        "mature": mature,
+        "rows_written": store.replace(target_groups, day, labels.rows, settings),
+        "unlabelable": labels.targets.join(labels.lists, on="request_id", how="left_anti").count(),
+        "unattributed": labels.attributed.where("request_id IS NULL").count(),
+        "mature": settings["mature"],
     }
-    for kept in (attributed, asked):
-        kept.unpersist()
+    labels.unpersist()
     return counts
-
-
-def _end(day: date, window_hours: int) -> Column:
-    """The end of the last window that can open on the date."""
-    return F.lit(day).cast("timestamp") + F.expr(f"INTERVAL {24 + window_hours} HOURS")
-
-
-def _unlabelable(targets: DataFrame, lists: DataFrame) -> int:
-    return targets.join(lists.select("request_id"), on="request_id", how="left_anti").count()
 
 
 if __name__ == "__main__":

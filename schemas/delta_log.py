@@ -2,9 +2,25 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from urllib.parse import unquote
 
 from schemas.storage import Root
 from schemas.table import MissingDataError, Table
+
+_MERGE = "MERGE"
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """A commit added a file of one date, or took it away; `path` is relative to the table."""
+
+    version: int
+    date: date
+    path: str
+    removed: bool
+    changes_rows: bool  # a compaction's do not
 
 
 def commits(root: Root, table: Table) -> Iterator[tuple[int, dict]]:
@@ -13,14 +29,12 @@ def commits(root: Root, table: Table) -> Iterator[tuple[int, dict]]:
     Raises:
         MissingDataError: there is no such table.
     """
-    files = [info for info in root.files(f"{table.path}/_delta_log", ".json") if info.base_name[:-5].isdigit()]
-    if not files:
+    found = False
+    for number, actions in _actions(root, table):
+        found = True
+        yield number, next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
+    if not found:
         raise MissingDataError(f"there is no {table.path} below {root.path}")
-    for info in reversed(files):
-        with root.filesystem.open_input_stream(info.path) as stream:
-            lines = stream.read().decode().splitlines()
-        actions = (json.loads(line) for line in lines)
-        yield int(info.base_name[:-5]), next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
 
 
 def version(root: Root, table: Table) -> int:
@@ -29,8 +43,62 @@ def version(root: Root, table: Table) -> int:
 
 
 def replacements(root: Root, table: Table, day: str) -> Iterator[tuple[int, dict, int]]:
-    """(version, recorded, rows) of the commits that replaced one date, newest first; see `Store.replace`."""
+    """(version, recorded, rows) of the commits that wrote one date, newest first.
+
+    recorded: what `Store.replace` and `Store.update` say there. rows: how many the commit put or took away.
+    """
+    for number, recorded, info in _recorded(root, table):
+        if recorded["date"] == day:
+            yield number, recorded, _rows(info)
+
+
+def newest(root: Root, table: Table) -> dict[date, tuple[int, dict]]:
+    """Date -> version and record of the commit that wrote it last; none if there is no such table."""
+    found = {}
+    if root.exists(f"{table.path}/_delta_log"):
+        for number, recorded, _ in _recorded(root, table):
+            found.setdefault(date.fromisoformat(recorded["date"]), (number, recorded))
+    return found
+
+
+def last_changes(root: Root, table: Table) -> dict[date, int]:
+    """Date -> version of the newest commit that replaced the date or changed a row of it."""
+    found = {}
+    for number, recorded, info in _recorded(root, table):
+        if info["operation"] != _MERGE or _rows(info):
+            found.setdefault(date.fromisoformat(recorded["date"]), number)
+    return found
+
+
+def file_changes(root: Root, table: Table, since: int) -> list[FileChange]:
+    """What the commits after a version did to the table's files."""
+    found = []
+    for number, actions in _actions(root, table):
+        if number <= since:
+            break
+        for kind, file in ((kind, action[kind]) for action in actions for kind in ("add", "remove") if kind in action):
+            day = date.fromisoformat(file["partitionValues"]["date"])
+            found.append(FileChange(number, day, unquote(file["path"]), kind == "remove", file["dataChange"]))
+    return found
+
+
+def _recorded(root: Root, table: Table) -> Iterator[tuple[int, dict, dict]]:
+    """(version, recorded, commitInfo) of the commits that wrote a date, newest first."""
     for number, info in commits(root, table):
         recorded = json.loads(info.get("userMetadata") or "{}")
-        if recorded.get("date") == day:
-            yield number, recorded, int(info["operationMetrics"].get("numOutputRows", 0))
+        if "date" in recorded:
+            yield number, recorded, info
+
+
+def _rows(info: dict) -> int:
+    names = [f"numTargetRows{done}" for done in ("Inserted", "Updated", "Deleted")]
+    names = names if info["operation"] == _MERGE else ["numOutputRows"]
+    return sum(int(info["operationMetrics"].get(name, 0)) for name in names)
+
+
+def _actions(root: Root, table: Table) -> Iterator[tuple[int, list[dict]]]:
+    """(version, its lines) of each commit whose file is still there, newest first."""
+    files = [info for info in root.files(f"{table.path}/_delta_log", ".json") if info.base_name[:-5].isdigit()]
+    for info in reversed(files):
+        with root.filesystem.open_input_stream(info.path) as stream:
+            yield int(info.base_name[:-5]), [json.loads(line) for line in stream.read().decode().splitlines()]

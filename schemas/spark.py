@@ -6,6 +6,7 @@ import sys
 from datetime import date, timedelta
 
 import pyarrow as pa
+from delta.tables import DeltaTable
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -17,6 +18,9 @@ from schemas.table import MissingDataError, Table, partition
 # The 4.4.1 Python package exists on its index; its jar does not.
 DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"
 
+_GONE = "_gone"  # whether `Store.update` deletes the row of this key, else it puts the row
+_USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
+
 # What the tables' contract needs, whatever a submitter says.
 _REQUIRED = {
     "spark.sql.session.timeZone": "UTC",
@@ -26,6 +30,9 @@ _REQUIRED = {
     "spark.databricks.delta.skipRecordingEmptyCommits": "false",
     # A date's commit says how it was labelled; it has to outlive Delta's 30 days.
     "spark.databricks.delta.properties.defaults.logRetentionDuration": "interval 3650 days",
+    # relabel_late compares with the version that labels were made from; where its files are vacuumed it asks first.
+    "spark.databricks.delta.properties.defaults.deletedFileRetentionDuration": "interval 30 days",
+    "spark.databricks.delta.vacuum.enforceTimeTravelWithinDeletedFileRetentionDuration": "false",
 }
 _DEFAULTS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -149,6 +156,48 @@ class Store:
         frame.write.parquet(self.uri(staging(place)))
         return storage.publish(self.root, table, day, place, self.made_from, settings)["rows"]
 
+    def read_at(self, table: Table, version: int) -> DataFrame:
+        """Every row that a Delta table had at a version, with its `date` column."""
+        return self.spark.read.format("delta").option("versionAsOf", version).load(self.uri(table.path))
+
+    def update(self, table: Table, day: date, there: DataFrame, wanted: DataFrame, settings: dict) -> int:
+        """Turn rows of one date of a Delta table into others, in one commit that changes only what differs.
+
+        The commit records what `replace` does, even if nothing differs.
+
+        Args:
+            there: rows that the date has, all or those of some keys.
+            wanted: what they should be; the same columns.
+
+        Returns:
+            How many rows were added, changed or deleted.
+
+        Raises:
+            ContractError: `wanted` does not have the contract's columns; nothing is written.
+        """
+        check(table, wanted)
+        key = list(table.key)
+        put = wanted.exceptAll(there).withColumn(_GONE, F.lit(False))
+        gone = there.join(wanted.select(*key), on=key, how="left_anti").withColumn(_GONE, F.lit(True))
+        changes = put.unionByName(gone).withColumn("date", F.lit(day)).persist()
+        same = " AND ".join(f"target.`{name}` = change.`{name}`" for name in key)
+        values = {f"`{name}`": f"change.`{name}`" for name in (*table.names, "date")}
+        self.spark.conf.set(_USER_METADATA, self._recorded(day, settings))
+        try:
+            (
+                DeltaTable.forPath(self.spark, self.uri(table.path))
+                .alias("target")
+                .merge(changes.alias("change"), f"target.date = DATE'{day}' AND {same}")
+                .whenMatchedDelete(f"change.{_GONE}")
+                .whenMatchedUpdate(set=values)
+                .whenNotMatchedInsert(values=values)
+                .execute()
+            )
+        finally:
+            self.spark.conf.unset(_USER_METADATA)
+            changes.unpersist()
+        return next(delta_log.replacements(self.root, table, day.isoformat()))[2]
+
     def labelled(self, table: Table, day: date) -> dict:
         """The settings recorded by the commit that last replaced this date of a Delta table.
 
@@ -171,7 +220,6 @@ class Store:
         )
 
     def _replace_delta(self, table: Table, day: date, frame: DataFrame, settings: dict) -> int:
-        recorded = {"date": day.isoformat(), "made_from": self.made_from, "settings": settings}
         (
             frame.withColumn("date", F.lit(day))
             .write.format("delta")
@@ -179,10 +227,13 @@ class Store:
             .partitionBy("date")
             .option("replaceWhere", f"date = '{day}'")
             .option("mergeSchema", str(table.open).lower())
-            .option("userMetadata", json.dumps(recorded, sort_keys=True))
+            .option("userMetadata", self._recorded(day, settings))
             .save(self.uri(table.path))
         )
         return next(delta_log.replacements(self.root, table, day.isoformat()))[2]
+
+    def _recorded(self, day: date, settings: dict) -> str:
+        return json.dumps({"date": day.isoformat(), "made_from": self.made_from, "settings": settings}, sort_keys=True)
 
 
 def check(table: Table, frame: DataFrame) -> None:

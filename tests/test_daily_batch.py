@@ -1,14 +1,13 @@
 """The DAG parses without engines, keeps our policies, says what each job understands; a real Airflow runs it."""
 
 import importlib
-import json
 import os
-import shlex
-import subprocess
 import sys
 from datetime import date
+from functools import partial
 from pathlib import Path
 
+import dag_descriptions
 import pytest
 
 from airflow_dags import run_daily_batch
@@ -32,85 +31,20 @@ CASES = {
     "models_of_another_day": {"model_date": "2017-11-29"},
 }
 
-# Airflow is imported in a process of its own: it has its own mind about logging, and this one may hold Spark.
-DESCRIBE = """
-import json, sys
-from datetime import datetime, UTC
-from airflow.dag_processing.dagbag import DagBag
-
-class Variables:
-    def get(self, name, default=None):
-        return default
-
-class Var:
-    value = Variables()
-
-bag = DagBag("airflow_dags")
-told = {"errors": bag.import_errors, "dags": list(bag.dags)}
-dag = bag.dags["daily_batch"]
-told["engines"] = sorted({"pyspark", "tensorflow", "pyarrow", "pandas", "numpy"} & set(sys.modules))
-told["catchup"], told["runs"], told["doc"] = dag.catchup, dag.max_active_runs, dag.doc_md
-told["tasks"] = {
-    task.task_id: {
-        "retries": task.retries, "delay": task.retry_delay.total_seconds(), "pool": task.pool,
-        "depends_on_past": task.depends_on_past, "upstream": sorted(task.upstream_task_ids),
-        "operator": type(task).__name__, "connection": getattr(task, "_conn_id", None),
-        "application": getattr(task, "application", None),
-    }
-    for task in dag.tasks
-}
-told["arguments"] = {}
-for case, given in json.loads(sys.argv[1]).items():
-    context = {"params": {**dag.params.dump(), "root": "/a root", **given}, "var": Var(),
-               "data_interval_start": datetime(2017, 12, 1, tzinfo=UTC)}
-    rendered = told["arguments"][case] = {}
-    for task in dag.tasks:
-        source = task.bash_command if hasattr(task, "bash_command") else task.application_args
-        try:
-            rendered[task.task_id] = task.render_template(source, context, dag.get_template_env())
-        except ValueError as fault:
-            rendered[task.task_id] = f"ValueError: {fault}"
-spark_task = dag.get_task("ingest_logs")
-told["packages"] = spark_task.render_template(spark_task.packages, context, dag.get_template_env())
-print(json.dumps(told))
-"""
-
 
 @pytest.fixture(scope="module")
 def described(tmp_path_factory):
-    """What Airflow makes of the DAG file, and each task's arguments for every case."""
-    home = tmp_path_factory.mktemp("airflow")
-    surroundings = {**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
-    done = subprocess.run(
-        [sys.executable, "-c", DESCRIBE, json.dumps(CASES)],
-        cwd=PROJECT,
-        env=surroundings,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return dag_descriptions.describe("daily_batch", CASES, tmp_path_factory.mktemp("airflow"))
 
 
 @pytest.fixture(scope="module")
 def arguments(described):
-    """(case, job) -> the arguments that the job gets, or the error's text."""
-
-    def of(case: str, job: str) -> list[str] | str:
-        rendered = described["arguments"][case][job]
-        if isinstance(rendered, list) or rendered.startswith("ValueError"):
-            return rendered
-        words = shlex.split(rendered)
-        assert words[:4] == ["exec", sys.executable, "-m", f"jobs.{job}"]
-        return words[4:]
-
-    return of
+    return partial(dag_descriptions.arguments, described)
 
 
-def test_the_folder_holds_one_dag_that_parses_without_an_engine(described):
+def test_the_folders_dags_parse_without_an_engine(described):
     assert described["errors"] == {}
-    assert described["dags"] == ["daily_batch"]
+    assert sorted(described["dags"]) == ["daily_batch", "late_conversions"]
     assert described["engines"] == []
 
 

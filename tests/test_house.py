@@ -131,4 +131,4 @@ def test_every_job_has_at_most_six_flags():
 
 def test_delta_is_written_down_alike():
     assert environment.DELTA_PACKAGE == DELTA_PACKAGE
-    assert f'"{DELTA_PACKAGE}"' in MODULES["airflow_dags.daily_batch"].read_text()
+    assert f'"{DELTA_PACKAGE}"' in MODULES["airflow_dags.tasks"].read_text()

@@ -62,18 +62,35 @@ def log(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def run(job: str, arguments: argparse.Namespace, work: Callable[[argparse.Namespace, date], dict]) -> None:
+def stale_flag(made: argparse.ArgumentParser, source: str) -> None:
+    """Add --stale: of the dates only those that are there, and were made from what `source` no longer is."""
+    made.add_argument(
+        "--stale", action="store_true", help=f"only dates that are there and whose {source} changed since"
+    )
+
+
+def run(
+    job: str,
+    arguments: argparse.Namespace,
+    work: Callable[[argparse.Namespace, date], dict],
+    stale: Callable[[str, list[date]], list[date]] | None = None,
+) -> None:
     """Do the work for each date in turn, print one JSON line a date and exit.
 
     `work` returns what it counted, `rows_written` among it. For a range the last line sums up: numbers are
     added, lists joined. A date that fails ends the run; the dates before it stay done.
+
+    Args:
+        stale: of a root and dates, those that --stale keeps.
     """
     started, counted = time.monotonic(), []
+    first = day = arguments.date[0]
     try:
-        for day in arguments.date:
+        todo = stale(arguments.root, arguments.date) if stale and arguments.stale else arguments.date
+        for day in todo:
             log(f"{job} {day}")
             counted.append(work(arguments, day))
-            if len(arguments.date) > 1:
+            if len(todo) > 1:
                 print(json.dumps({"job": job, "date": str(day), **counted[-1]}), flush=True)
     except (MissingDataError, ContractError, WorkFailedError) as fault:
         log(f"{job} {day}: {fault}")
@@ -82,7 +99,7 @@ def run(job: str, arguments: argparse.Namespace, work: Callable[[argparse.Namesp
         traceback.print_exc()
         log(f"{job} {day}: failed; the lines above say where")
         sys.exit(FAILED)
-    first, last = arguments.date[0], arguments.date[-1]
+    last = arguments.date[-1]
     line = {
         "job": job,
         "date": str(first) if first == last else f"{first}..{last}",
@@ -95,7 +112,7 @@ def run(job: str, arguments: argparse.Namespace, work: Callable[[argparse.Namesp
 
 def _summed(counted: list[dict]) -> dict:
     """One dict of all dates' counts: numbers added, lists joined, what is true is true of all, else the last one's."""
-    total = dict(counted[0])
+    total = {"rows_written": 0} if not counted else dict(counted[0])
     for counts in counted[1:]:
         for name, value in counts.items():
             if isinstance(value, bool):

@@ -1,0 +1,75 @@
+"""The labels of a date, of all of its target requests or of some users' alone."""
+
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from jobs.funnel.attribution import attribute, dates_around
+from jobs.funnel.groups import group_items, touched_items
+from schemas.logs import conversions, impressions, requests, retrievals
+from schemas.spark import Store
+from schemas.target_groups import target_groups
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """How a date is labelled: the attribution window, whose a conversion is, the target requests' scenario."""
+
+    window_hours: int
+    attribution: str
+    scenario: str
+
+    def settings(self, store: Store, day: date) -> dict:
+        """What the date's commit says: these settings, and whether conversions reach to the last window's end."""
+        _, last = dates_around(day, self.window_hours)
+        days = [day + timedelta(days=n) for n in range((last - day).days + 1)]
+        return {**asdict(self), "mature": all(store.has_date(conversions, one) for one in days)}
+
+
+@dataclass(frozen=True)
+class Labels:
+    """rows: those of `target_groups`. lists: the date's retrievals; attributed: what `attribute` returns of the
+    conversions in the date's windows; asked: the target requests of the dates around.
+    """
+
+    day: date
+    rows: DataFrame
+    lists: DataFrame
+    attributed: DataFrame
+    asked: DataFrame
+
+    @property
+    def targets(self) -> DataFrame:
+        """The date's target requests."""
+        return self.asked.where(F.col("date") == self.day)
+
+    def unpersist(self) -> None:
+        self.attributed.unpersist()
+        self.asked.unpersist()
+
+
+def label(store: Store, day: date, labelling: Labelling, users: DataFrame | None = None) -> Labels:
+    """Label a date.
+
+    Args:
+        users: user_id of those whose requests are labelled; all if None. Nobody's labels depend on others' logs.
+    """
+    hours = labelling.window_hours
+    first, last = dates_around(day, hours)
+    asked = store.read(requests, first, last).where(F.col("scenario") == labelling.scenario)
+    events = store.read(conversions, day, last).where(F.col("event_time") < _end(day, hours))
+    if users is not None:
+        asked, events = (frame.join(F.broadcast(users), on="user_id", how="left_semi") for frame in (asked, events))
+    asked = asked.select("request_id", "user_id", "request_time", "date").persist()
+    attributed = attribute(events, asked, hours, labelling.attribution).persist()
+    lists = store.read(retrievals, day).select("request_id", "channel", "item_ids")
+    targets = asked.where(F.col("date") == day)
+    rows = group_items(touched_items(targets, store.read(impressions, day), attributed), lists)
+    return Labels(day, rows.select(*target_groups.names), lists, attributed, asked)
+
+
+def _end(day: date, window_hours: int) -> Column:
+    """The end of the last window that can open on the date."""
+    return F.lit(day).cast("timestamp") + F.expr(f"INTERVAL {24 + window_hours} HOURS")

@@ -1,0 +1,81 @@
+"""What Airflow makes of a DAG file: its policies, its tasks, and each task's rendered arguments."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+# Airflow is imported in a process of its own: it has its own mind about logging, and this one may hold Spark.
+DESCRIBE = """
+import json, sys
+from datetime import datetime, UTC
+from airflow.dag_processing.dagbag import DagBag
+
+class Variables:
+    def get(self, name, default=None):
+        return default
+
+class Var:
+    value = Variables()
+
+bag = DagBag("airflow_dags")
+told = {"errors": bag.import_errors, "dags": list(bag.dags)}
+dag = bag.dags[sys.argv[1]]
+told["engines"] = sorted({"pyspark", "tensorflow", "pyarrow", "pandas", "numpy"} & set(sys.modules))
+told["catchup"], told["runs"], told["doc"] = dag.catchup, dag.max_active_runs, dag.doc_md
+told["tasks"] = {
+    task.task_id: {
+        "retries": task.retries, "delay": task.retry_delay.total_seconds(), "pool": task.pool,
+        "depends_on_past": task.depends_on_past, "upstream": sorted(task.upstream_task_ids),
+        "operator": type(task).__name__, "connection": getattr(task, "_conn_id", None),
+        "application": getattr(task, "application", None),
+    }
+    for task in dag.tasks
+}
+told["arguments"] = {}
+for case, given in json.loads(sys.argv[2]).items():
+    context = {"params": {**dag.params.dump(), "root": "/a root", **given}, "var": Var(),
+               "data_interval_start": datetime(2017, 12, 1, tzinfo=UTC)}
+    rendered = told["arguments"][case] = {}
+    for task in dag.tasks:
+        source = task.bash_command if hasattr(task, "bash_command") else task.application_args
+        try:
+            rendered[task.task_id] = task.render_template(source, context, dag.get_template_env())
+        except ValueError as fault:
+            rendered[task.task_id] = f"ValueError: {fault}"
+spark_task = next(task for task in dag.tasks if hasattr(task, "application"))
+told["packages"] = spark_task.render_template(spark_task.packages, context, dag.get_template_env())
+print(json.dumps(told))
+"""
+
+
+def describe(dag: str, cases: dict[str, dict], home: Path) -> dict:
+    """Everything about one DAG; `arguments` for each case, whose params differ from the defaults.
+
+    The data interval starts on 2017-12-01, the root is `/a root`.
+    """
+    surroundings = {**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    done = subprocess.run(
+        [sys.executable, "-c", DESCRIBE, dag, json.dumps(cases)],
+        cwd=PROJECT,
+        env=surroundings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def arguments(described: dict, case: str, job: str) -> list[str] | str:
+    """The arguments that the job gets, or the error's text."""
+    rendered = described["arguments"][case][job]
+    if isinstance(rendered, list) or rendered.startswith("ValueError"):
+        return rendered
+    words = shlex.split(rendered)
+    assert words[:4] == ["exec", sys.executable, "-m", f"jobs.{job}"]
+    return words[4:]
