@@ -7,7 +7,8 @@ and is counted as `unlabelable`; a conversion inside no window is counted as `un
 if the conversions log reaches to the end of the last window.
 
 Reads:  logs/requests, logs/retrievals, logs/impressions, logs/conversions
-Writes: labels/target_groups, the whole date anew
+Writes: labels/target_groups, the whole date anew; rows of reports/quality: the shares of unlabelable requests and of
+        ITG among acted items, against the 7 days before
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pyspark.sql import functions as F
 from jobs import command
 from jobs.funnel.attribution import ATTRIBUTIONS, LAST_REQUEST, attribute, dates_around
 from jobs.funnel.groups import group_items, touched_items
+from jobs.validation import labels
 from schemas.labels import HOMEPAGE
 from schemas.logs import conversions, impressions, requests, retrievals
 from schemas.spark import Store, session
@@ -55,6 +57,7 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
         "unattributed": attributed.where("request_id IS NULL").count(),
         "mature": mature,
     }
+    counts |= labels.record(arguments.root, day, targets.count(), counts["unlabelable"])
     for kept in (attributed, asked):
         kept.unpersist()
     return counts
