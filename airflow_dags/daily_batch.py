@@ -32,9 +32,11 @@ on Spark's class path already, `headrace_packages` to nothing, which spares each
 |---|---|---|---|
 | `ingest_logs` | landing | logs, quarantine, quality | The log names the table. A missing landing folder: ask its \
 producer; a log without rows is landed as a file without rows. Too many refused rows: look at their `reason` with \
-`python -m jobs.inspect_table` in quarantine; the logs of that date are unchanged. |
-| `label_target_groups` | requests, retrievals, impressions, conversions | target_groups | A missing date of logs: \
-clear `ingest_logs` for that date first. |
+`python -m jobs.inspect_table` in quarantine. A change against the 7 days before, such as a channel that is gone: land \
+what is missing; where the change is real run the job for that date with `--accept-changes` and mark the task as done. \
+The logs of that date are unchanged until then. |
+| `label_target_groups` | requests, retrievals, impressions, conversions | target_groups, quality | A missing date of \
+logs: clear `ingest_logs` for that date first. |
 | `build_user_histories` | requests, conversions | user_histories | As above. Long run time: one user with very many \
 conversions. |
 | `build_item_stats` | impressions, conversions, items | item_stats | As above. |

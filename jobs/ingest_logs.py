@@ -2,8 +2,9 @@
 
 Reads:  landing/<table>/date=DATE/*.parquet for requests, retrievals, impressions and conversions, which must be
         there (a file without rows says that nothing happened), and for stages, users and items where they are.
-Writes: logs/<table> (Delta; the date is replaced), quarantine/<table>/date=DATE (the refused rows with their
-        reason; none if no row is refused), reports/quality/date=DATE.
+Writes: logs/<table> (Delta; the date is replaced, of conversions only the rows that differ),
+        quarantine/<table>/date=DATE (the refused rows with their reason; none if no row is refused),
+        reports/quality/date=DATE.
 
 A row is refused for the first of these that holds: a value that does not cast to the column's type without loss
 (a number rounded to a float is none; a time without zone is UTC), a null or empty key, a null in a required
@@ -15,26 +16,31 @@ Of the rows that share a key one is kept: the latest logged_time; among equals t
 column, lists by their hash. Keys whose rows differ beyond logged_time are counted as `conflicting`.
 
 users and items may have further attributes, text or numbers; a type once in the log stays. Other columns are
-dropped and named in quality. A table with more than --max-refused-share refused rows fails the job: quarantine
-and quality are written, no log changes.
+dropped and named in quality. quality also says how many rows were kept, each nullable column's share of null, the share
+of requests without retrievals and each channel's coverage of the requests.
+
+A table with more than --max-refused-share refused rows fails the job, and so does a date that is unlike the 7 days
+before it (jobs/validation/usual.py says how far it may be; three such days are needed), as when a channel's log is
+lost: quarantine and quality are written, no log changes. A change that is real is let through by --accept-changes.
 """
 
 import argparse
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
-
-import pyarrow as pa
+from functools import partial
 
 from jobs import command
-from jobs.validation import landing, quarantine
+from jobs.validation import landing, measures, quarantine, usual
 from jobs.validation.landing import Landed
 from jobs.validation.outcome import Outcome, agree, empty, known_requests, validate
-from schemas import arrow
-from schemas.logs import LOGS
+from schemas import arrow, delta_log
+from schemas.logs import LOGS, conversions
 from schemas.reports import quality
 from schemas.spark import Store, session
+from schemas.storage import Root
 from schemas.table import Table
 
+LANDED = "landed"  # the setting of a log's commit that names the files it was made from
 # Tables at a time: planning and committing small ones leaves Spark's cores idle.
 _AT_ONCE = 3
 
@@ -44,52 +50,27 @@ def arg_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max-refused-share", type=_share, default=0.05, help="refused rows of a table that fail the job (%(default)s)"
     )
+    parser.add_argument(
+        "--accept-changes", action="store_true", help="publish the date although it is unlike the 7 days before"
+    )
+    command.stale_flag(parser, "landing files")
     return parser
 
 
-def quality_rows(outcomes: dict[str, Outcome], most: float) -> pa.Table:
-    """One row a table and check; only refused_share has a threshold."""
-    rows = []
-    for name, one in outcomes.items():
-        measured = {
-            "rows_in": one.rows_in,
-            "rows_kept": one.rows_kept,
-            "refused_share": one.refused_share,
-            "duplicates": one.duplicates,
-            "conflicting": one.conflicting,
-            **{f"refused: {reason}": count for reason, count in one.refused_for.items()},
-            **{f"dropped column: {column}": count for column, count in one.landed.dropped.items()},
-        }
-        for what, value in measured.items():
-            threshold = most if what == "refused_share" else None
-            passed = threshold is None or value <= threshold
-            rows.append({"table": name, "check": what, "value": value, "threshold": threshold, "passed": passed})
-    return pa.Table.from_pylist(rows, schema=quality.schema)
-
-
-def refuse_above(outcomes: dict[str, Outcome], most: float, day: date) -> None:
-    """Raise if a table's refused share is above the threshold, naming each such table."""
-    faults = []
-    for name, one in outcomes.items():
-        if one.refused_share > most:
-            top = sorted(one.refused_for.items(), key=lambda item: (-item[1], item[0]))[:3]
-            reasons = "; ".join(f"{reason} ({count})" for reason, count in top)
-            faults.append(f"{name}: {one.refused_share:.1%} of {one.rows_in} rows refused: {reasons}")
-    if faults:
-        raise command.WorkFailedError(
-            f"{' | '.join(faults)}; at most {most:.1%} may be; no log of {day} was changed, "
-            f"the rows are in quarantine/<table>/date={day}"
-        )
-
-
-def publish(store: Store, outcome: Outcome, day: date, settings: dict) -> int:
-    """Replace the date of one log; returns its rows.
+def publish(store: Store, root: str, outcome: Outcome, day: date, settings: dict) -> int:
+    """Replace the date of one log, or of late conversions change what differs; returns the date's rows.
 
     Raises:
         WorkFailedError: rows in are not rows kept, duplicate and quarantined.
     """
     table = outcome.landed.table
-    written = store.replace(table, day, outcome.kept.select(*(f"`{name}`" for name in table.names)), settings)
+    kept = outcome.kept.select(*(f"`{name}`" for name in table.names))
+    if table.name == conversions.name and day in arrow.dates(root, table):
+        written = kept.cache().count()
+        own = Store(store.spark, root)
+        own.update(table, day, own.read(table, day).select(*table.names), kept, settings)
+    else:
+        written = store.replace(table, day, kept, settings)
     agree(table, "rows written", written, "rows in less duplicates and quarantined", outcome.rows_kept)
     return written
 
@@ -107,16 +88,17 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
         for column, count in found.dropped.items() if found else ():
             command.log(f"ingest_logs {day}: {table.name}: column {column}, in {count} rows, is dropped")
     store = Store(session("ingest_logs"), arguments.root)
-    most, settings = arguments.max_refused_share, {"max_refused_share": arguments.max_refused_share}
+    settings = {"max_refused_share": arguments.max_refused_share}
+    published = {**settings, LANDED: landing.fingerprint(arguments.root, day)}
     try:
         with landing.unreadable_files_named():
             outcomes = validate_all(store, [found for found in landed.values() if found], day)
             for outcome in outcomes.values():
                 quarantine.write(store, outcome, day, settings)
-            arrow.write(arguments.root, quality, day, quality_rows(outcomes, most), {}, settings)
-            refuse_above(outcomes, most, day)
+            check(arguments, outcomes, day)
+            publish_one = partial(publish, store, arguments.root, day=day, settings=published)
             with ThreadPoolExecutor(_AT_ONCE) as pool:
-                rows = pool.map(lambda outcome: publish(store, outcome, day, settings), outcomes.values())
+                rows = pool.map(publish_one, outcomes.values())
                 written = dict(zip(outcomes, rows, strict=True))
     finally:
         store.spark.catalog.clearCache()
@@ -124,6 +106,22 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
         if landed[table] is None:
             retire(store, arguments.root, table, day)
     return summary(outcomes, written)
+
+
+def check(arguments: argparse.Namespace, outcomes: dict[str, Outcome], day: date) -> None:
+    """Write quality, and stop a date with too many refused rows or a change that nobody has accepted."""
+    earlier = usual.before(arguments.root, day, {table.name for table in LOGS})
+    if not earlier.enough:
+        command.log(f"ingest_logs {day}: {len(earlier.days)} of the 7 days before are too few to compare with")
+    today, most = measures.measure(outcomes), arguments.max_refused_share
+    bounds = earlier.bounds(today)
+    rows = measures.quality_rows(outcomes, most, today, bounds)
+    settings = {"max_refused_share": most, usual.ACCEPTED: arguments.accept_changes}
+    arrow.write(arguments.root, quality, day, rows, {}, settings)
+    changes = [bound for bound in bounds if not bound.passed]
+    for change in changes if arguments.accept_changes else ():
+        command.log(f"ingest_logs {day}: accepted: {change}")
+    measures.stop_if(outcomes, most, [] if arguments.accept_changes else changes, day)
 
 
 def validate_all(store: Store, landed: list[Landed], day: date) -> dict[str, Outcome]:
@@ -153,6 +151,18 @@ def summary(outcomes: dict[str, Outcome], written: dict[str, int]) -> dict:
     return {total: sum(counts[total] for counts in tables.values()) for total in totals} | {"tables": tables}
 
 
+def stale(root: str, days: list[date]) -> list[date]:
+    """Which of the dates were ingested from other files than are landed now."""
+    place = Root.of(root)
+    newest = [delta_log.newest(place, table) for table in LOGS if not table.optional]
+    found = []
+    for day in days:
+        made_from = {one[day][1]["settings"].get(LANDED) for one in newest if day in one}
+        if made_from and made_from != {landing.fingerprint(root, day) or next(iter(made_from))}:
+            found.append(day)
+    return found
+
+
 def _share(text: str) -> float:
     try:
         share = float(text)
@@ -164,4 +174,4 @@ def _share(text: str) -> float:
 
 
 if __name__ == "__main__":
-    command.run("ingest_logs", arg_parser().parse_args(), main)
+    command.run("ingest_logs", arg_parser().parse_args(), main, stale)

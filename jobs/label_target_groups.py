@@ -7,7 +7,8 @@ and is counted as `unlabelable`; a conversion inside no window is counted as `un
 if the conversions log reaches to the end of the last window.
 
 Reads:  logs/requests, logs/retrievals, logs/impressions, logs/conversions
-Writes: labels/target_groups, the whole date anew
+Writes: labels/target_groups, the whole date anew; rows of reports/quality: the shares of unlabelable requests and of
+        ITG among acted items, against the 7 days before
 """
 
 import argparse
@@ -16,6 +17,7 @@ from datetime import date
 from jobs import command
 from jobs.funnel.attribution import ATTRIBUTIONS, LAST_REQUEST
 from jobs.funnel.labelling import Labelling, label
+from jobs.validation.labels import record
 from schemas.labels import HOMEPAGE
 from schemas.logs import conversions, impressions, requests, retrievals
 from schemas.spark import Store, session
@@ -42,6 +44,7 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
         "unattributed": labels.attributed.where("request_id IS NULL").count(),
         "mature": settings["mature"],
     }
+    counts |= record(arguments.root, day, labels.targets.count(), counts["unlabelable"])
     labels.unpersist()
     return counts
 

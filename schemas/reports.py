@@ -24,13 +24,18 @@ evaluations = Table(
 quality = Table(
     name="quality",
     layer="reports",
-    doc="One check of one log of the date.",
+    doc="One check of one log, or of the labels, of the date.",
     key=("table", "check"),
     columns=(
-        Column("table", pa.string(), "The log."),
+        Column("table", pa.string(), "The log, or target_groups."),
         Column("check", pa.string(), "What was measured."),
         Column("value", pa.float64(), "What it was."),
-        Column("threshold", pa.float64(), "What it may be at most; null where it is only counted.", nullable=True),
+        Column(
+            "threshold",
+            pa.float64(),
+            "What it may be at most, or at least where `check` says so; null: counted.",
+            nullable=True,
+        ),
         Column("passed", pa.bool_(), "Whether it was within the threshold."),
     ),
 )

@@ -31,8 +31,9 @@ def land_empty(root, *tables) -> None:
         parquet.write_table(table.schema.empty_table(), place / "part-empty.parquet")
 
 
-def ingest(root, share: float = 0.05, day: date = DAY) -> dict:
-    return ingest_logs.main(argparse.Namespace(root=str(root), max_refused_share=share), day)
+def ingest(root, share: float = 0.05, day: date = DAY, accept: bool = False) -> dict:
+    arguments = argparse.Namespace(root=str(root), max_refused_share=share, accept_changes=accept)
+    return ingest_logs.main(arguments, day)
 
 
 def kept(root, table, *columns: str) -> list[tuple]:

@@ -1,5 +1,6 @@
 """Labels: the contract's worked example, and an oracle in plain loops over generated requests."""
 
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -30,7 +31,10 @@ def test_worked_example(spark, worked):
     rows = rows_of(spark, worked, "target_groups", example.DAY)
     assert set(rows) == example.EXPECTED
     assert len(rows) == len(example.EXPECTED)
-    assert counts == {"rows_written": 11, "unlabelable": 1, "unattributed": 1, "mature": True}
+    # Acted on: 2, 3 and 9 after r1, 4 and 8 after r2, 5 after r3; no channel had 9 and 5.
+    assert counts == {
+        "rows_written": 11, "unlabelable": 1, "unattributed": 1, "mature": True, "acted": 6, "itg": 2
+    }  # fmt: skip
 
 
 def test_labelling_again_changes_nothing(spark, worked):
@@ -83,4 +87,6 @@ def test_generated_logs_against_plain_loops(spark, many, hours, attribution):
         assert set(found) == rows
         assert len(found) == len(rows)
         counted = {"rows_written": len(rows), "unlabelable": unlabelable, "unattributed": unattributed}
+        groups = Counter(row[3] for row in rows)
+        counted |= {"acted": groups["RTG"] + groups["ITG"], "itg": groups["ITG"]}
         assert counts == {**counted, "mature": True}

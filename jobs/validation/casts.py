@@ -18,12 +18,13 @@ _WIDENS = {
     "int": ("null", "tinyint", "smallint", "int"),
     "float": ("null", "float"),
     "double": ("null", "tinyint", "smallint", "int", *_FLOATS),
-    "string": ("null", "string"),
-    "timestamp": ("null", "timestamp", "timestamp_ntz", "date"),
+    "string": ("null",),
+    "timestamp": ("null", "timestamp", "timestamp_ntz"),
 }
 # What Spark parses beyond this depends on today's date ("10:30") or drops digits.
 _TIME = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6}0*)?)?(Z|UTC|[+-]\d{2}:\d{2})?)?$"
 _INFINITY = float("inf")
+_MOST_DAYS = 2**63 // (86_400 * 10**6)  # before or after 1970, in microseconds
 _BEYOND_BIGINT = 2.0**63  # Spark casts this double to 2**63 - 1
 
 
@@ -56,6 +57,10 @@ def cast(value: Column, landed: str, wanted: str) -> Cast:
         return _cast_nanoseconds(value, wanted)
     if wanted == "string":
         return _cast_to_text(value, landed)
+    if wanted == "timestamp" and landed == "date":
+        return _unless(
+            value, F.lit(False), F.when(F.unix_date(value).between(-_MOST_DAYS, _MOST_DAYS), value).cast(wanted)
+        )
     if wanted == "timestamp" and landed == "string":
         return _unless(value, ~value.rlike(_TIME), value.try_cast(wanted))
     if wanted in _NUMBERS and (landed in _NUMBERS or landed == "string" or landed.startswith("decimal")):
@@ -69,9 +74,11 @@ def text(value: Column, landed: str) -> Column:
         rest = F.pmod(value, F.lit(1000))
         micros = F.date_format(_microseconds(value), "yyyy-MM-dd HH:mm:ss.SSSSSS")
         return F.concat(micros, F.lpad(rest.cast("string"), 3, "0"))
-    if landed == "binary":
-        return F.coalesce(_cast_to_text(value, landed).value, F.concat(F.lit("0x"), F.hex(value)))
-    return value.cast("string")
+    made = value.cast("string")
+    if "string" in landed or "binary" in landed:
+        # Bytes that are no UTF-8 would make the whole file unreadable.
+        return F.when(F.is_valid_utf8(made), made).otherwise(F.concat(F.lit("0x"), F.hex(made)))
+    return made
 
 
 def _cast_number(value: Column, landed: str, wanted: str) -> Cast:
@@ -80,8 +87,8 @@ def _cast_number(value: Column, landed: str, wanted: str) -> Cast:
         overflows = F.abs(made) == _INFINITY
         return _unless(value, overflows & (F.abs(value.try_cast("double")) != _INFINITY), made)
     loses = made.try_cast(landed) != value
-    if landed in _FLOATS:
-        loses = loses | (value >= _BEYOND_BIGINT)
+    if landed in _FLOATS or wanted == "double":
+        loses = loses | ((value if landed in _FLOATS else made) >= _BEYOND_BIGINT)
     return _unless(value, loses, made)
 
 
@@ -94,13 +101,13 @@ def _cast_nanoseconds(value: Column, wanted: str) -> Cast:
 
 
 def _microseconds(nanoseconds: Column) -> Column:
-    floor = nanoseconds - F.pmod(nanoseconds, F.lit(1000))
-    return F.timestamp_micros(F.call_function("div", floor, F.lit(1000)))
+    below = (nanoseconds < 0) & (F.pmod(nanoseconds, F.lit(1000)) != 0)  # div rounds towards zero
+    return F.timestamp_micros(F.call_function("div", nanoseconds, F.lit(1000)) - F.when(below, 1).otherwise(0))
 
 
 def _cast_to_text(value: Column, landed: str) -> Cast:
     made = value.cast("string")
-    if landed == "binary":
+    if landed in ("string", "binary"):
         return _unless(value, ~F.is_valid_utf8(made), made)
     if landed.startswith(("array<", "struct<", "map<")):
         return Cast(F.lit(None).cast("string"), value.isNotNull())

@@ -1,7 +1,9 @@
 """Landing files as rows with the contract's columns, whatever types each file has."""
 
 import dataclasses
+import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from pyspark.sql import functions as F
 
 from jobs.validation import casts
 from schemas import arrow
+from schemas.logs import LOGS
 from schemas.spark import Store, sql_type
 from schemas.storage import Root
 from schemas.table import Column as ContractColumn
@@ -27,7 +30,7 @@ WRONG_TYPE = "_wrong_type"  # name of its first column that does not cast, or nu
 ORIGINAL = "_original"  # struct of the columns as quarantine keeps them
 FILE, ROW = "_file", "_row"  # where it was landed
 
-_ATTRIBUTE_NAME = re.compile(r"[^_ ,;{}()\n\t=][^ ,;{}()\n\t=]*")
+_ATTRIBUTE_NAME = re.compile(r"[^_ ,;{}()\n\t=`][^ ,;{}()\n\t=`]*")
 _ATTRIBUTE_TYPES = {
     **dict.fromkeys(("tinyint", "smallint", "int", "bigint"), pa.int64()),
     **dict.fromkeys(("float", "double", "decimal"), pa.float64()),
@@ -96,13 +99,27 @@ def find(root: str, table: Table, day: date) -> Landed | None:
     return _contract(root, table, files)
 
 
+def fingerprint(root: str, day: date) -> str | None:
+    """Names the files that are landed for a date: another name once one is added, taken away or written again.
+
+    None if a table that is not optional has none: raw logs may be cleared away once they are ingested.
+    """
+    place, told = Root.of(root), []
+    for table in LOGS:
+        files = place.files(landing(table, day), ".parquet")
+        if not files and not table.optional:
+            return None
+        told += [f"{info.path.removeprefix(place.path)} {info.size} {info.mtime_ns}" for info in files]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+
+
 def rows(store: Store, landed: Landed) -> DataFrame:
     """Every landed row: the contract's columns, null where a value does not cast, and this module's own four.
 
     There has to be at least one row.
     """
     table, groups = landed.table, landed.groups()
-    kept_as_text = [name for name in table.names if quarantine_type(landed, name) != _column(table, name).type]
+    kept_as_text = [name for name in table.names if pa.types.is_string(quarantine_type(landed, name))]
     frames = [_read(store, table, types, paths, kept_as_text) for types, paths in groups.items()]
     whole = frames[0]
     for frame in frames[1:]:
@@ -139,12 +156,14 @@ def _file(place: Root, path: str) -> File:
     try:
         with place.filesystem.open_input_file(path) as source, parquet.ParquetFile(source) as opened:
             physical = opened.metadata.schema
-            first = {physical.column(n).path.split(".")[0]: physical.column(n) for n in range(len(physical))}
-            fields = {field.name: field.type for field in opened.schema_arrow}
+            leaves = map(physical.column, range(len(physical)))
+            old_times = {leaf.path for leaf in leaves if leaf.physical_type == "INT96"}
+            fields = opened.schema_arrow
+            twice = [name for name, count in Counter(fields.names).items() if count > 1]
+            if twice:
+                raise ContractError(f"{path} has the column {twice[0]} {fields.names.count(twice[0])} times")
             types = {
-                name: "timestamp" if first[name].physical_type == "INT96" else _landed_type(kind)
-                for name, kind in fields.items()
-                if name in first
+                field.name: "timestamp" if field.name in old_times else _landed_type(field.type) for field in fields
             }
             return File(path, opened.metadata.num_rows, types)
     except (pa.ArrowException, OSError) as fault:

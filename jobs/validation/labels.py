@@ -1,0 +1,55 @@
+"""What `quality` says of a date's labels: requests that could not be labelled, and acted items that no channel found.
+
+A channel's lost log is met by `ingest_logs`, before anything is published; these shares are the alarm for what it
+cannot see. The labels are written already, so a share that is out of bounds stops nothing: it is logged, and a
+failed row of `quality`, on the report's page. Ingesting the date again drops these rows until it is labelled again.
+"""
+
+from datetime import date
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs import command
+from jobs.validation import usual
+from schemas import arrow, storage
+from schemas.labels import TargetGroup
+from schemas.reports import quality
+from schemas.storage import Root
+from schemas.table import MissingDataError
+from schemas.target_groups import target_groups
+
+
+def record(root: str, day: date, requests: int, unlabelable: int) -> dict[str, int]:
+    """Add the rows of a date's labels, which were just written, to its quality; returns the acted and the ITG items.
+
+    Args:
+        requests: target requests of the date, `unlabelable` of which have no retrievals.
+    """
+    rows = arrow.delta(root, target_groups).to_pyarrow_dataset()
+    itg, rtg = (
+        rows.count_rows(filter=(pc.field("date") == day) & (pc.field("group") == str(group)))
+        for group in (TargetGroup.ITG, TargetGroup.RTG)
+    )
+    today = {usual.TARGET_REQUESTS: requests, usual.ACTED_ITEMS: itg + rtg}
+    if requests:
+        today[usual.UNLABELABLE_SHARE] = unlabelable / requests
+    if itg + rtg:
+        today[usual.ITG_SHARE] = itg / (itg + rtg)
+    _add(root, day, {(target_groups.name, check): value for check, value in today.items()})
+    return {"acted": itg + rtg, "itg": itg}
+
+
+def _add(root: str, day: date, today: usual.Measures) -> None:
+    bounds = usual.before(root, day, {target_groups.name}).bounds(today)
+    for bound in bounds:
+        if not bound.passed:
+            command.log(f"{day}: {bound}; see whether a channel or a log is missing before the labels are learned from")
+    try:
+        there = arrow.read(root, quality, day).filter(pc.field("table") != target_groups.name)
+        written = storage.manifest(Root.of(root), quality, day)
+    except MissingDataError:  # the logs were written by something else than ingest_logs
+        there, written = quality.schema.empty_table(), {"made_from": {}, "settings": {}}
+    rows = usual.rows(today) + [bound.row for bound in bounds]
+    added = pa.Table.from_pylist(rows, schema=quality.schema)
+    arrow.write(root, quality, day, pa.concat_tables([there, added]), written["made_from"], written["settings"])
