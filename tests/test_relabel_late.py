@@ -9,7 +9,7 @@ import worked_example as example
 from generated_logs import DAYS, generated, oracle, put_logs
 from landed import flags, put, rows_of
 
-from jobs import label_target_groups, relabel_late
+from jobs import build_increc_samples, label_target_groups, relabel_late
 from schemas import arrow
 from schemas.logs import conversions
 from schemas.samples import increc_samples
@@ -47,8 +47,10 @@ def worked(spark, tmp_path):
 
 def test_worked_example_with_late_purchases(spark, worked):
     assert relabel(worked, example.DAY) == {"rows_written": 0, "relabelled_dates": [], "stale_dates": []}
+    assert build_increc_samples.stale(str(worked), [example.DAY, DAY_2]) == []
     redeliver(spark, worked, example.CONVERSIONS, [example.DAY, DAY_2])
     counts = relabel(worked, example.DAY)
+    assert build_increc_samples.stale(str(worked), [example.DAY, DAY_2]) == [example.DAY]
     found = rows_of(spark, worked, "target_groups", example.DAY)
     assert set(found) == example.EXPECTED
     assert len(found) == len(example.EXPECTED)

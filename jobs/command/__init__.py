@@ -111,13 +111,15 @@ def run(
 
 
 def _summed(counted: list[dict]) -> dict:
-    """One dict of all dates' counts: numbers added, lists joined, what is true is true of all, else the last one's."""
+    """One dict of all dates' counts: numbers added, lists joined, nothing twice; true if true of all; else the last one's."""
     total = {"rows_written": 0} if not counted else dict(counted[0])
     for counts in counted[1:]:
         for name, value in counts.items():
             if isinstance(value, bool):
                 total[name] = total.get(name, True) and value
-            elif isinstance(value, int | float | list) and name in total:
+            elif isinstance(value, list):
+                total[name] = [*total.get(name, []), *(one for one in value if one not in total.get(name, []))]
+            elif isinstance(value, int | float) and name in total:
                 total[name] = total[name] + value
             else:
                 total[name] = value
