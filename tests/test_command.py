@@ -31,11 +31,14 @@ def test_of_stale_dates_none_may_be_left(capsys):
     command.stale_flag(parser, "labels")
     arguments = parser.parse_args(["--root", "r", "--date", "2024-03-01..2024-03-03", "--stale"])
     done = []
+
+    def work(_, day):
+        done.append(day)
+        return {"rows_written": 5}
+
     for stale in ([date(2024, 3, 2)], []):
         with pytest.raises(SystemExit) as ended:
-            command.run(
-                "job", arguments, lambda _, day: done.append(day) or {"rows_written": 5}, lambda *_, found=stale: found
-            )
+            command.run("job", arguments, work, lambda *_, found=stale: found)
         assert ended.value.code == 0
     assert done == [date(2024, 3, 2)]
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -111,7 +111,7 @@ def run(
 
 
 def _summed(counted: list[dict]) -> dict:
-    """One dict of all dates' counts: numbers added, lists joined, nothing twice; true if true of all; else the last one's."""
+    """One dict of all dates' counts: numbers added, lists joined, nothing twice; true if true of all; else the last."""
     total = {"rows_written": 0} if not counted else dict(counted[0])
     for counts in counted[1:]:
         for name, value in counts.items():
