@@ -17,6 +17,7 @@ Writes: landing/requests, landing/retrievals, landing/stages, landing/impression
 
 import argparse
 import json
+from contextlib import ExitStack
 from datetime import date, timedelta
 
 from pyspark.sql import DataFrame
@@ -32,7 +33,8 @@ from jobs.replay.sources import SOURCES
 from schemas import logs
 from schemas.labels import ELSEWHERE, HOMEPAGE
 from schemas.spark import Store, check, session, sql_type
-from schemas.storage import MANIFEST, Root, publish, staging
+from schemas.staging import publish, stage
+from schemas.storage import MANIFEST, Root
 from schemas.table import Table, landing
 
 WRITTEN = (logs.requests, *ANSWERED, logs.items, logs.conversions)
@@ -85,16 +87,12 @@ def land_answers(store: Store, log: EventLog, day: date, made_from: dict) -> dic
         return {
             table.name: land(store, table, day, nothing(store, table), made_from, log.settings) for table in ANSWERED
         }
-    folders = {table: staging(landing(table, day)) for table in ANSWERED}
-    for folder in folders.values():
-        store.root.remove(folder)
-    places = {table: store.uri(folder) for table, folder in folders.items()}
-    write(log.channels(day), log.ranker, log.requests(day), log.settings, places)
-    recorded = log.settings.recorded()
-    return {
-        table.name: publish(store.root, table, day, landing(table, day), made_from, recorded)["rows"]
-        for table in ANSWERED
-    }
+    with ExitStack() as stack:
+        staged = {table: stack.enter_context(stage(store.root, landing(table, day))) for table in ANSWERED}
+        places = {table: store.uri(one.folder) for table, one in staged.items()}
+        write(log.channels(day), log.ranker, log.requests(day), log.settings, places)
+        recorded = log.settings.recorded()
+        return {table.name: publish(one, table, day, made_from, recorded)["rows"] for table, one in staged.items()}
 
 
 def item_snapshot(log: EventLog, day: date) -> DataFrame:
@@ -151,9 +149,9 @@ def land(store: Store, table: Table, day: date, frame: DataFrame, made_from: dic
     """Replace one date of a landing folder; returns its rows."""
     frame = frame.select(*table.names)
     check(table, frame)
-    place = landing(table, day)
-    frame.write.mode("overwrite").parquet(store.uri(staging(place)))
-    return publish(store.root, table, day, place, made_from, settings.recorded())["rows"]
+    with stage(store.root, landing(table, day)) as staged:
+        frame.write.parquet(store.uri(staged.folder))
+        return publish(staged, table, day, made_from, settings.recorded())["rows"]
 
 
 def nothing(store: Store, table: Table) -> DataFrame:

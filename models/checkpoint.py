@@ -25,7 +25,8 @@ import tensorflow as tf
 from pyarrow import fs
 
 from models.catalogue import Catalogue
-from schemas.storage import Root, staging
+from schemas.staging import stage, swap
+from schemas.storage import Root
 from schemas.table import MissingDataError
 
 MANIFEST = "manifest.json"
@@ -101,19 +102,17 @@ def save(folder: Path, model: tf.keras.Model, catalogue: Catalogue) -> None:
 
 
 def publish(folder: Path, directory: ModelDirectory, manifest: dict) -> None:
-    """Move a folder of `open_directory` to its place, manifest last; what was there before goes."""
-    root, place = Root.of(directory.root), directory.place
-    text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
-    local = isinstance(root.filesystem, fs.LocalFileSystem)
-    target = staging(place) if local else place
-    if root.exists(f"{target}/{MANIFEST}"):
-        root.filesystem.delete_file(root.at(f"{target}/{MANIFEST}"))
-    root.remove(target)
-    root.filesystem.create_dir(root.at(target), recursive=True)
-    fs.copy_files(str(folder), root.at(target), fs.LocalFileSystem(), root.filesystem)
-    root.write_text(f"{target}/{MANIFEST}", text)
-    if local:
-        root.swap(target, place)
+    """Move a folder of `open_directory` to its place, manifest last; what was there before goes.
+
+    Raises:
+        ConflictError: another run published this model meanwhile; its model stays.
+    """
+    root = Root.of(directory.root)
+    with stage(root, directory.place, MANIFEST) as staged:
+        root.filesystem.create_dir(root.at(staged.folder), recursive=True)
+        fs.copy_files(str(folder), root.at(staged.folder), fs.LocalFileSystem(), root.filesystem)
+        root.write_text(f"{staged.folder}/{MANIFEST}", json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+        swap(staged)
     shutil.rmtree(folder)
 
 

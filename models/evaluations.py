@@ -1,14 +1,10 @@
 """The `evaluations` table as its writers share it: each model's rows replaced, the other models' rows kept."""
 
-import fcntl
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from datetime import date
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import fs
 
 from schemas import arrow, storage
 from schemas.reports import evaluations
@@ -39,7 +35,7 @@ def replace_rows(
         ContractError: a row lacks a column or has one too many, or two rows share a key; nothing is written.
     """
     new = _table(model, rows)
-    with _alone(root):
+    with Root.of(root).locked("evaluations"):
         kept, manifest = _others(root, day, model)
         made_from = {**manifest.get("made_from", {}), **(made_from or {})}
         settings = {**manifest.get("settings", {}), model: settings or {}}
@@ -69,16 +65,3 @@ def _others(root: str, day: date, model: str) -> tuple[pa.Table, dict]:
         return evaluations.schema.empty_table(), {}
     there = arrow.read(root, evaluations, day, evaluations.names).cast(evaluations.schema)
     return there.filter(pc.field("model") != model), storage.manifest(Root.of(root), evaluations, day)
-
-
-@contextmanager
-def _alone(root: str) -> Iterator[None]:
-    place = Root.of(root)
-    if not isinstance(place.filesystem, fs.LocalFileSystem):
-        yield
-        return
-    lock = Path(place.at("_staging/evaluations.lock"))
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield

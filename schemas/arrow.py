@@ -4,6 +4,7 @@ Parquet tables are read where their manifest says they exist; Delta tables are o
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from datetime import date
 
 import pyarrow as pa
@@ -12,7 +13,8 @@ from deltalake import DeltaTable
 from pyarrow import dataset, parquet
 
 from schemas import storage
-from schemas.storage import Root, manifest, publish, staging
+from schemas.staging import Staged, publish, stage
+from schemas.storage import Root
 from schemas.table import MissingDataError, Table, partition
 
 _ROWS_PER_GROUP = 8192
@@ -23,11 +25,9 @@ def files(root: str, table: Table, day: date) -> list[str]:
     """Paths of the Parquet files of one date, sorted, for `filesystem(root)`.
 
     Raises:
-        MissingDataError: the date does not exist.
+        MissingDataError: the date does not exist, or other files are there than its manifest counted.
     """
-    place = Root.of(root)
-    manifest(place, table, day)
-    return [info.path for info in place.files(partition(table, day), ".parquet")]
+    return [info.path for info in storage.files(Root.of(root), table, day)]
 
 
 def read(root: str, table: Table, day: date, columns: Sequence[str] | None = None) -> pa.Table:
@@ -97,6 +97,7 @@ class Writer:
 
     Raises:
         ContractError: a piece does not have the contract's columns.
+        ConflictError: another run replaced the date meanwhile; its rows stay.
     """
 
     def __init__(self, root: str, table: Table, day: date, folder: str, made_from: dict, settings: dict):
@@ -106,21 +107,28 @@ class Writer:
         self._waiting: list[pa.Table] = []
         self._waiting_rows = self._rows = self._parts = 0
         self._file: parquet.ParquetWriter | None = None
+        self._staged: Staged
+        self._stack = ExitStack()
 
     def __enter__(self) -> "Writer":
-        self.place.remove(staging(self.folder))
-        self.place.filesystem.create_dir(self.place.at(staging(self.folder)), recursive=True)
+        with ExitStack() as stack:
+            self._staged = stack.enter_context(stage(self.place, self.folder))
+            stack.callback(self._close)
+            self.place.filesystem.create_dir(self.place.at(self._staged.folder), recursive=True)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind, *_) -> None:
-        if kind is None:
-            self._flush(pa.concat_tables(self._waiting or [self.table.schema.empty_table()]))
-        if self._file:
-            self._file.close()
-        if kind is None:
-            self.manifest = publish(self.place, self.table, self.day, self.folder, self.made_from, self.settings)
-        else:
-            self.place.remove(staging(self.folder))
+        with self._stack:
+            if kind is None:
+                self._flush(pa.concat_tables(self._waiting or [self.table.schema.empty_table()]))
+                self._file.close()
+                self.manifest = publish(self._staged, self.table, self.day, self.made_from, self.settings)
+
+    def _close(self) -> None:
+        with suppress(OSError):  # a full disk fails here once more; the first error is the one to tell
+            if self._file:
+                self._file.close()
 
     def write(self, rows: pa.Table) -> None:
         """Add rows: whole row groups go to a file, the rest waits for the next piece."""
@@ -140,7 +148,10 @@ class Writer:
             self._file.close()
             self._file, self._rows = None, 0
         if self._file is None:
-            path = self.place.at(f"{staging(self.folder)}/part-{self._parts}.parquet")
+            # The run's name: a reader that is half way through the files of the old version misses the next one,
+            # rather than going on with the new version's.
+            name = f"part-{self._parts:05}-{self._staged.run}.parquet"
+            path = self.place.at(f"{self._staged.folder}/{name}")
             self._file = parquet.ParquetWriter(path, rows.schema, filesystem=self.place.filesystem, compression="zstd")
             self._parts += 1
         self._file.write_table(rows, row_group_size=_ROWS_PER_GROUP)

@@ -12,8 +12,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from schemas import delta_log, storage
-from schemas.storage import Root, staging
-from schemas.table import MissingDataError, Table, partition
+from schemas.staging import publish, stage
+from schemas.storage import Root
+from schemas.table import ConflictError, MissingDataError, Table, partition
 
 # The 4.4.1 Python package exists on its index; its jar does not.
 DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"
@@ -94,6 +95,7 @@ class Store:
         Raises:
             MissingDataError: the table, or a date of a Parquet table, is not there.
             ContractError: a column of the contract is missing or has another type.
+            ConflictError: a run replaces a date of a Parquet table at this moment.
         """
         last = last or first
         if table.storage == "delta":
@@ -105,6 +107,9 @@ class Store:
             frame = self.spark.read.option("basePath", self.uri(table.path)).parquet(
                 *(self.uri(partition(table, day)) for day in days)
             )
+            for day in days:  # Spark has listed the files by now, and keeps to them
+                if storage.identity(self.root, table, day) != self.made_from[partition(table, day)]:
+                    raise ConflictError(f"{partition(table, day)} was replaced while its files were listed; run again")
             frame = frame.withColumn("date", F.col("date").cast("date"))
         check(table, frame.drop("date"))
         return frame
@@ -147,14 +152,14 @@ class Store:
 
         Raises:
             ContractError: the frame does not have the contract's columns; nothing is written.
+            ConflictError: another run replaced the date meanwhile; its rows stay.
         """
         check(table, frame)
         if table.storage == "delta":
             return self._replace_delta(table, day, frame, settings)
-        place = partition(table, day)
-        self.root.remove(staging(place))
-        frame.write.parquet(self.uri(staging(place)))
-        return storage.publish(self.root, table, day, place, self.made_from, settings)["rows"]
+        with stage(self.root, partition(table, day)) as staged:
+            frame.write.parquet(self.uri(staged.folder))
+            return publish(staged, table, day, self.made_from, settings)["rows"]
 
     def read_at(self, table: Table, version: int) -> DataFrame:
         """Every row that a Delta table had at a version, with its `date` column."""

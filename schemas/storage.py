@@ -1,21 +1,25 @@
-"""How a date of a Parquet table comes to exist: written beside its place, swapped in, manifest last.
+"""A root, local or an object store's, and which dates of its Parquet tables exist.
 
-A partition without a `_manifest.json` does not exist for a reader.
+A partition without a `_manifest.json` does not exist for a reader; `schemas/staging.py` makes one.
 """
 
+import fcntl
 import hashlib
 import json
 import posixpath
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from pyarrow import fs, parquet
+from pyarrow import fs
 
 from schemas.table import MissingDataError, Table, partition
 
 MANIFEST = "_manifest.json"
-_STAGING = "_staging"
+STAGING = "_staging"
 
 
 @dataclass(frozen=True)
@@ -60,68 +64,43 @@ class Root:
         """Write a small file so that a reader sees the old one or the new one, whole."""
         place = self.at(relative)
         self.filesystem.create_dir(posixpath.dirname(place), recursive=True)
-        if not isinstance(self.filesystem, fs.LocalFileSystem):
+        if not self.is_local:
             with self.filesystem.open_output_stream(place) as stream:
                 stream.write(text.encode())
             return
-        beside = posixpath.join(posixpath.dirname(place), f".{posixpath.basename(place)}.new")
-        with self.filesystem.open_output_stream(beside) as stream:
-            stream.write(text.encode())
-        self.filesystem.move(beside, place)
+        beside = f"{STAGING}/{uuid.uuid4().hex}"
+        self.filesystem.create_dir(self.at(beside), recursive=True)
+        try:
+            with self.filesystem.open_output_stream(self.at(f"{beside}/text")) as stream:
+                stream.write(text.encode())
+            self.filesystem.move(self.at(f"{beside}/text"), place)
+        finally:
+            with suppress(OSError):
+                self.remove(beside)
 
     def remove(self, relative: str) -> None:
         if self.kind(relative) == fs.FileType.Directory:
             self.filesystem.delete_dir(self.at(relative))
 
-    def swap(self, staged: str, place: str) -> None:
-        """Put the folder `staged` where `place` is; its manifest appears last, the old one goes first."""
-        self.filesystem.create_dir(posixpath.dirname(self.at(place)), recursive=True)
-        if isinstance(self.filesystem, fs.LocalFileSystem):
-            retired = f"{_STAGING}/retired/{place}"
-            self.remove(retired)
-            if self.exists(place):
-                self.filesystem.create_dir(posixpath.dirname(self.at(retired)), recursive=True)
-                self.filesystem.move(self.at(place), self.at(retired))
-            self.filesystem.move(self.at(staged), self.at(place))
-            self.remove(retired)
+    @property
+    def is_local(self) -> bool:
+        """Whether a folder can be renamed in one step; an object store copies and deletes file by file."""
+        return isinstance(self.filesystem, fs.LocalFileSystem)
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Let one run at a time into the block, whatever its process; the lock of a killed one is free at once.
+
+        An object store has no locks: there the block is entered without one.
+        """
+        if not self.is_local:
+            yield
             return
-        if self.exists(f"{place}/{MANIFEST}"):
-            self.filesystem.delete_file(self.at(f"{place}/{MANIFEST}"))
-        self.remove(place)
-        for info in self.files(staged):
-            self.filesystem.move(info.path, self.at(f"{place}/{info.base_name}"))
-        self.filesystem.move(self.at(f"{staged}/{MANIFEST}"), self.at(f"{place}/{MANIFEST}"))
-        self.remove(staged)
-
-
-def staging(place: str) -> str:
-    """Where a new version of the folder `place` is written before it is swapped in, relative to the root."""
-    return f"{_STAGING}/new/{place}"
-
-
-def publish(root: Root, table: Table, day: date, place: str, made_from: dict, settings: dict) -> dict:
-    """Count what was staged for one date, write its manifest and swap it in; returns the manifest.
-
-    Args:
-        place: the partition's folder, relative to the root; its new files are in `staging(place)`.
-        made_from: input table -> Delta version, or manifest identity for a Parquet input.
-        settings: every setting and seed that the rows depend on.
-    """
-    staged = staging(place)
-    files = root.files(staged, ".parquet")
-    manifest = {
-        "table": table.path,
-        "date": day.isoformat(),
-        "rows": sum(_rows(root, info.path) for info in files),
-        "bytes": sum(info.size for info in files),
-        "contract": table.fingerprint,
-        "made_from": made_from,
-        "seed": settings.get("seed"),
-        "settings": settings,
-    }
-    root.write_text(f"{staged}/{MANIFEST}", json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-    root.swap(staged, place)
-    return manifest
+        lock = Path(self.at(f"{STAGING}/{name}.lock"))
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield
 
 
 def manifest(root: Root, table: Table, day: date) -> dict:
@@ -130,11 +109,28 @@ def manifest(root: Root, table: Table, day: date) -> dict:
     Raises:
         MissingDataError: the date does not exist; names the dates that do.
     """
-    if not root.exists(f"{partition(table, day)}/{MANIFEST}"):
+    try:
+        return json.loads(root.read_text(f"{partition(table, day)}/{MANIFEST}"))
+    except FileNotFoundError:
         present = dates(root, table)
-        known = f"dates there: {present[0]} to {present[-1]}" if present else "no date of it is there"
-        raise MissingDataError(f"{table.path} has no date {day} below {root.path}; {known}")
-    return json.loads(root.read_text(f"{partition(table, day)}/{MANIFEST}"))
+    known = f"dates there: {present[0]} to {present[-1]}" if present else "no date of it is there"
+    raise MissingDataError(f"{table.path} has no date {day} below {root.path}; {known}")
+
+
+def files(root: Root, table: Table, day: date) -> list[fs.FileInfo]:
+    """The Parquet files of one date of a Parquet table, sorted.
+
+    Raises:
+        MissingDataError: the date does not exist, or other files are there than its manifest counted.
+    """
+    place, counted = partition(table, day), manifest(root, table, day)["bytes"]
+    found = root.files(place, ".parquet")
+    if (size := sum(info.size for info in found)) != counted:
+        raise MissingDataError(
+            f"{place} below {root.path} holds {size} bytes of Parquet, its manifest says {counted}: a run is replacing "
+            "it, or files were changed by hand; read it again, or let its job make it anew"
+        )
+    return found
 
 
 def identity(root: Root, table: Table, day: date) -> str:
@@ -159,8 +155,3 @@ def dates(root: Root, table: Table, folder: str | None = None) -> list[date]:
             except ValueError:
                 continue
     return sorted(found)
-
-
-def _rows(root: Root, path: str) -> int:
-    with root.filesystem.open_input_file(path) as source:
-        return parquet.read_metadata(source).num_rows

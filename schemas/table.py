@@ -21,6 +21,10 @@ class MissingDataError(FileNotFoundError):
     """A table, a date of it or a file is not where it has to be."""
 
 
+class ConflictError(RuntimeError):
+    """Two runs replaced the same rows at once, and this one gave way; the other's result stands."""
+
+
 @dataclass(frozen=True)
 class Column:
     name: str

@@ -1,16 +1,25 @@
 """What every job's command line has in common: --root, --date, exit statuses, the closing JSON line."""
 
 import argparse
+import errno
 import json
+import os
 import sys
 import time
 import traceback
 from collections.abc import Callable
 from datetime import date, timedelta
 
-from schemas.table import ContractError, MissingDataError
+from schemas.table import ConflictError, ContractError, MissingDataError
 
 DONE, FAILED, BAD_ARGUMENTS = 0, 1, 2
+
+# What a storage that does not work says, in the system's words, which the JVM repeats.
+_MENDS = {
+    **{os.strerror(code): "make room" for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)},
+    **{os.strerror(code): "see who may write there" for code in (errno.EACCES, errno.EPERM, errno.EROFS)},
+    **{os.strerror(code): "move away what is in the way" for code in (errno.ENOTDIR, errno.EEXIST)},
+}
 
 
 class WorkFailedError(RuntimeError):
@@ -92,12 +101,15 @@ def run(
             counted.append(work(arguments, day))
             if len(todo) > 1:
                 print(json.dumps({"job": job, "date": str(day), **counted[-1]}), flush=True)
-    except (MissingDataError, ContractError, WorkFailedError) as fault:
+    except (MissingDataError, ContractError, ConflictError, WorkFailedError) as fault:
         log(f"{job} {day}: {fault}")
         sys.exit(FAILED)
-    except Exception:
-        traceback.print_exc()
-        log(f"{job} {day}: failed; the lines above say where")
+    except Exception as fault:
+        mend = next((mend for words, mend in _MENDS.items() if words in str(fault)), None)
+        if mend is None or not isinstance(fault, OSError):
+            traceback.print_exc()
+        what = fault if isinstance(fault, OSError) else "failed; the lines above say where"
+        log(f"{job} {day}: {what}" + (f"; no date is half replaced: {mend} and run this again" if mend else ""))
         sys.exit(FAILED)
     last = arguments.date[-1]
     line = {

@@ -8,9 +8,8 @@ from pyspark.sql import functions as F
 
 from jobs.validation.landing import ORIGINAL, quarantine_type
 from jobs.validation.outcome import REASON, Outcome, agree
-from schemas import storage
 from schemas.spark import Store
-from schemas.storage import staging
+from schemas.staging import publish, stage, withdraw
 from schemas.table import Column, Table, partition
 
 
@@ -32,14 +31,14 @@ def write(store: Store, outcome: Outcome, day: date, settings: dict) -> None:
     kinds = {name: quarantine_type(landed, name) for name in landed.table.names}
     columns = (dataclasses.replace(column, type=kinds[column.name]) for column in landed.table.columns)
     table = of(dataclasses.replace(landed.table, columns=tuple(columns)))
-    place = partition(table, day)
-    store.root.remove(staging(place))
     kept = (F.col(f"{ORIGINAL}.`{name}`") for name in landed.table.names)
-    outcome.refused.select(*kept, F.col(REASON).alias("reason")).write.parquet(store.uri(staging(place)))
-    written = storage.publish(store.root, table, day, place, store.made_from, settings)["rows"]
+    rows = outcome.refused.select(*kept, F.col(REASON).alias("reason"))
+    with stage(store.root, partition(table, day)) as staged:
+        rows.write.parquet(store.uri(staged.folder))
+        written = publish(staged, table, day, store.made_from, settings)["rows"]
     agree(table, "rows written", written, "rows refused", outcome.quarantined)
 
 
 def remove(store: Store, table: Table, day: date) -> None:
     """Remove the quarantine of a date, if there is one."""
-    store.root.remove(partition(of(table), day))
+    withdraw(store.root, partition(of(table), day))
