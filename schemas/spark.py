@@ -3,9 +3,12 @@
 import json
 import os
 import sys
+import uuid
+from collections.abc import Callable
 from datetime import date, timedelta
 
 import pyarrow as pa
+from delta import exceptions
 from delta.tables import DeltaTable
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import DataFrame, SparkSession
@@ -21,6 +24,8 @@ DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"
 
 _GONE = "_gone"  # whether `Store.update` deletes the row of this key, else it puts the row
 _USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
+# What Delta raises when two runs commit at once; they share no class of their own.
+_CONFLICTS = tuple(getattr(exceptions, name) for name in exceptions.__all__)
 
 # What the tables' contract needs, whatever a submitter says.
 _REQUIRED = {
@@ -83,6 +88,7 @@ class Store:
         self.root = Root.of(root)
         self._uri = str(root) if "://" in str(root) else self.root.path
         self.made_from: dict[str, int | str] = {}
+        self._run = uuid.uuid4().hex  # tells this run's commits from another's
 
     def uri(self, relative: str) -> str:
         return f"{self._uri.rstrip('/')}/{relative}"
@@ -189,19 +195,18 @@ class Store:
         values = {f"`{name}`": f"change.`{name}`" for name in (*table.names, "date")}
         self.spark.conf.set(_USER_METADATA, self._recorded(day, settings))
         try:
-            (
+            merge = (
                 DeltaTable.forPath(self.spark, self.uri(table.path))
                 .alias("target")
                 .merge(changes.alias("change"), f"target.date = DATE'{day}' AND {same}")
                 .whenMatchedDelete(f"change.{_GONE}")
                 .whenMatchedUpdate(set=values)
                 .whenNotMatchedInsert(values=values)
-                .execute()
             )
+            return self._commit(table, day, merge.execute)
         finally:
             self.spark.conf.unset(_USER_METADATA)
             changes.unpersist()
-        return next(delta_log.replacements(self.root, table, day.isoformat()))[2]
 
     def labelled(self, table: Table, day: date) -> dict:
         """The settings recorded by the commit that last replaced this date of a Delta table.
@@ -225,7 +230,7 @@ class Store:
         )
 
     def _replace_delta(self, table: Table, day: date, frame: DataFrame, settings: dict) -> int:
-        (
+        write = (
             frame.withColumn("date", F.lit(day))
             .write.format("delta")
             .mode("overwrite")
@@ -233,12 +238,29 @@ class Store:
             .option("replaceWhere", f"date = '{day}'")
             .option("mergeSchema", str(table.open).lower())
             .option("userMetadata", self._recorded(day, settings))
-            .save(self.uri(table.path))
         )
-        return next(delta_log.replacements(self.root, table, day.isoformat()))[2]
+        return self._commit(table, day, lambda: write.save(self.uri(table.path)))
+
+    def _commit(self, table: Table, day: date, write: Callable[[], object]) -> int:
+        """Make one commit; returns how many rows it put or took away."""
+        conflict = (
+            f"{table.path} of {day} below {self.root.path} was changed by another run while this one wrote it; "
+            "the other's rows stay; run this again, alone"
+        )
+        try:
+            write()
+        except _CONFLICTS as fault:
+            raise ConflictError(conflict) from fault
+        for _, recorded, rows in delta_log.replacements(self.root, table, day.isoformat()):
+            if recorded.get("run") == self._run:
+                return rows
+        # On a local disk Delta looks whether a version is there and then renames: of two processes that do so at the
+        # same moment one replaces the other's commit, and neither is told.
+        raise ConflictError(conflict)
 
     def _recorded(self, day: date, settings: dict) -> str:
-        return json.dumps({"date": day.isoformat(), "made_from": self.made_from, "settings": settings}, sort_keys=True)
+        recorded = {"date": day.isoformat(), "made_from": self.made_from, "settings": settings, "run": self._run}
+        return json.dumps(recorded, sort_keys=True)
 
 
 def check(table: Table, frame: DataFrame) -> None:
