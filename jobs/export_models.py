@@ -97,18 +97,22 @@ def export(directory: ModelDirectory, why: str) -> dict:
 
     Raises:
         WorkFailedError: a SavedModel gives other vectors than the model, or the index finds too little.
+        ConflictError: the model was trained anew meanwhile; the new one stays, not exported.
     """
     load, samples, _ = MODELS[directory.model]
-    model, requests = load(directory), some_requests(directory.root, samples, directory.day)
-    folder = copied(directory)
+    folder = checkpoint.open_directory()
     try:
-        exported = serving.export(model, model.settings.history_length, model.user_vectors(requests), folder)
-        known = model.item_vocabulary[:QUERIES]
-        exported["largest_difference"] = serving.largest_difference(folder, model, requests, known)
-        check(directory, exported)
-        weights = (folder / "checkpoint/weights.npz").read_bytes()
-        made_from = {"checkpoint": hashlib.sha256(weights).hexdigest()[:16], "verdict": why}
-        checkpoint.publish(folder, directory, directory.manifest() | {"exported": exported | made_from})
+        with checkpoint.replacing(directory) as staged:
+            manifest = directory.manifest()
+            model, requests = load(directory), some_requests(directory.root, samples, directory.day)
+            copy(directory, folder)
+            exported = serving.export(model, model.settings.history_length, model.user_vectors(requests), folder)
+            known = model.item_vocabulary[:QUERIES]
+            exported["largest_difference"] = serving.largest_difference(folder, model, requests, known)
+            check(directory, exported)
+            weights = (folder / "checkpoint/weights.npz").read_bytes()
+            made_from = {"checkpoint": hashlib.sha256(weights).hexdigest()[:16], "verdict": why}
+            checkpoint.fill(staged, folder, manifest | {"exported": exported | made_from})
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     command.log(f"{directory.place}: {json.dumps(exported)}")
@@ -138,9 +142,9 @@ def some_requests(root: str, samples, day: date) -> inputs.Batch:
     return inputs.decode(rows.drop_columns(["request_id"]))
 
 
-def copied(directory: ModelDirectory) -> Path:
-    """A local copy of the model's directory without its manifest and without what was exported before."""
-    root, folder = Root.of(directory.root), checkpoint.open_directory()
+def copy(directory: ModelDirectory, folder: Path) -> None:
+    """Copy the model's directory without its manifest and without what was exported before."""
+    root = Root.of(directory.root)
     fs.copy_files(root.at(directory.place), str(folder), root.filesystem, fs.LocalFileSystem())
     (folder / MANIFEST).unlink()
     for name in serving.EXPORTED:
@@ -149,7 +153,6 @@ def copied(directory: ModelDirectory) -> Path:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    return folder
 
 
 if __name__ == "__main__":

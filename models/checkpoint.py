@@ -16,6 +16,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -25,7 +26,7 @@ import tensorflow as tf
 from pyarrow import fs
 
 from models.catalogue import Catalogue
-from schemas.staging import stage, swap
+from schemas.staging import Staged, stage, swap
 from schemas.storage import Root
 from schemas.table import MissingDataError
 
@@ -101,18 +102,32 @@ def save(folder: Path, model: tf.keras.Model, catalogue: Catalogue) -> None:
     np.savez(folder / "checkpoint/catalogue.npz", **catalogue.arrays())
 
 
+def replacing(directory: ModelDirectory) -> AbstractContextManager[Staged]:
+    """The place beside the model that `fill` takes: from here on another run that publishes it is a conflict."""
+    return stage(Root.of(directory.root), directory.place, MANIFEST)
+
+
+def fill(staged: Staged, folder: Path, manifest: dict) -> None:
+    """Copy a folder of `open_directory` to its model's place, manifest last; what was there before goes.
+
+    Raises:
+        ConflictError: another run published this model meanwhile; its model stays.
+    """
+    root, place = staged.root, staged.folder
+    root.filesystem.create_dir(root.at(place), recursive=True)
+    fs.copy_files(str(folder), root.at(place), fs.LocalFileSystem(), root.filesystem)
+    root.write_text(f"{place}/{MANIFEST}", json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    swap(staged)
+
+
 def publish(folder: Path, directory: ModelDirectory, manifest: dict) -> None:
     """Move a folder of `open_directory` to its place, manifest last; what was there before goes.
 
     Raises:
         ConflictError: another run published this model meanwhile; its model stays.
     """
-    root = Root.of(directory.root)
-    with stage(root, directory.place, MANIFEST) as staged:
-        root.filesystem.create_dir(root.at(staged.folder), recursive=True)
-        fs.copy_files(str(folder), root.at(staged.folder), fs.LocalFileSystem(), root.filesystem)
-        root.write_text(f"{staged.folder}/{MANIFEST}", json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-        swap(staged)
+    with replacing(directory) as staged:
+        fill(staged, folder, manifest)
     shutil.rmtree(folder)
 
 

@@ -1,11 +1,13 @@
 """jobs/command: what is said of a range of dates."""
 
+import argparse
 import json
 from datetime import date
 
 import pytest
 
 from jobs import command
+from schemas.table import ConflictError
 
 
 def test_counts_of_dates_are_summed_up():
@@ -45,3 +47,16 @@ def test_of_stale_dates_none_may_be_left(capsys):
     assert [(line["date"], line["rows_written"]) for line in said] == [
         ("2024-03-01..2024-03-03", 5), ("2024-03-01..2024-03-03", 0),
     ]  # fmt: skip
+
+
+def test_two_runs_at_once_are_a_line_and_no_traceback(capsys):
+    def gives_way(*_):
+        raise ConflictError("samples/x/date=2020-01-01 was replaced by another run")
+
+    with pytest.raises(SystemExit) as stopped:
+        command.run("job", argparse.Namespace(date=[date(2020, 1, 1)]), gives_way)
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "job 2020-01-01",
+        "job 2020-01-01: samples/x/date=2020-01-01 was replaced by another run",
+    ]

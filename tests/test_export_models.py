@@ -222,6 +222,27 @@ def test_what_fails_its_check_leaves_what_was_there(root, counts, monkeypatch):
     assert (place / "index.faiss").exists()
 
 
+def test_a_model_that_is_trained_anew_meanwhile_stays(root, counts, monkeypatch):
+    directory = ModelDirectory(str(root), "increc", DAY, "full", 3)
+    before = directory.manifest()
+
+    def trained_anew(*_):
+        folder = checkpoint.open_directory()
+        (folder / "weights").write_text("newer")
+        checkpoint.publish(folder, directory, before | {"epochs": 2})
+
+    monkeypatch.setattr(export_models, "check", trained_anew)
+    try:
+        with pytest.raises(ConflictError, match=f"{directory.place} .* was replaced by another run"):
+            export_models.export(directory, "passed")
+        assert directory.manifest() == before | {"epochs": 2}
+        assert Path(root, directory.place, "weights").read_text() == "newer"
+    finally:
+        write_model(root, "increc")
+        monkeypatch.undo()
+        run(root)
+
+
 def test_a_poor_index_is_refused():
     directory = ModelDirectory("root", "increc", DAY, "full", 3)
     poor = {"largest_difference": 0.0, "index": {"recall": 0.97, "recall_at": 100}}

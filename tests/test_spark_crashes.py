@@ -85,14 +85,14 @@ def test_a_spark_job_killed_at_random_moments_leaves_old_or_new(spark, logged, n
 
 def killed_run(root: Path, name: str, draw: random.Random) -> None:
     """Run a job and kill it, its JVM too or Python alone: at any moment, or soon after its first trace on the disk."""
-    before = set(root.rglob("*"))
+    before = files(root)
     given = [sys.executable, "-m", f"jobs.{name}", "--root", str(root), "--date", str(example.DAY)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     job = subprocess.Popen(given, cwd=PROJECT, start_new_session=True, **quiet)
     if draw.random() < 0.25:
         time.sleep(15 * draw.random())
     else:
-        while job.poll() is None and set(root.rglob("*")) <= before:
+        while job.poll() is None and files(root) <= before:
             time.sleep(0.02)
         time.sleep(2 * draw.random())
     if draw.random() < 0.5:
@@ -104,6 +104,10 @@ def killed_run(root: Path, name: str, draw: random.Random) -> None:
         while True:  # the JVM ends by itself once Python is gone
             os.killpg(job.pid, 0)
             time.sleep(0.02)
+
+
+def files(root: Path) -> set[str]:
+    return {os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names}
 
 
 def test_a_disk_that_fills_up_under_spark(spark, logged):
