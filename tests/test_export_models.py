@@ -18,6 +18,7 @@ from models import checkpoint, evaluations, hccp, hccp_presets, increc, increc_p
 from models.catalogue import Catalogue
 from models.checkpoint import ModelDirectory
 from models.inputs import Ragged
+from schemas.table import ConflictError
 from tests.tiny_root import put
 
 DAY = date(2020, 1, 15)
