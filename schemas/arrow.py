@@ -3,6 +3,8 @@
 Parquet tables are read where their manifest says they exist; Delta tables are only read here, never written.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from datetime import date
@@ -107,6 +109,10 @@ class Writer:
         self._waiting: list[pa.Table] = []
         self._waiting_rows = self._rows = self._parts = 0
         self._file: parquet.ParquetWriter | None = None
+        # In the files' names: a reader half way through what other inputs or settings gave misses its next file,
+        # rather than going on with this version's.
+        version = json.dumps([table.fingerprint, made_from, settings], sort_keys=True)
+        self._version = hashlib.sha256(version.encode()).hexdigest()[:8]
         self._staged: Staged
         self._stack = ExitStack()
 
@@ -148,9 +154,7 @@ class Writer:
             self._file.close()
             self._file, self._rows = None, 0
         if self._file is None:
-            # The run's name: a reader that is half way through the files of the old version misses the next one,
-            # rather than going on with the new version's.
-            name = f"part-{self._parts:05}-{self._staged.run}.parquet"
+            name = f"part-{self._parts:05}-{self._version}.parquet"
             path = self.place.at(f"{self._staged.folder}/{name}")
             self._file = parquet.ParquetWriter(path, rows.schema, filesystem=self.place.filesystem, compression="zstd")
             self._parts += 1

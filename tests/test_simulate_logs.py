@@ -1,6 +1,7 @@
 """The simulated world: its bytes, its contract, its truth, and what it was asked for."""
 
 import hashlib
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -28,9 +29,9 @@ def landed(root, table: str, day: date = DAY) -> list[dict]:
 
 
 def digests(root, day: date = DAY) -> dict[str, str]:
-    """The hash of every file of the date, by path."""
+    """The hash of every file of the date, by path without what names its settings."""
     return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        re.sub(r"-[0-9a-f]{8}\.", ".", str(path.relative_to(root))): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(Path(root).rglob("*"))
         if path.is_file() and f"date={day}" in path.parts
     }
