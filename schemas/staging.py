@@ -144,7 +144,7 @@ def leftovers(root: Root, before: datetime) -> list[Leftover]:
 
 
 def _leftover(root: Root, folder: str) -> Leftover | None:
-    within = root.filesystem.get_file_info(fs.FileSelector(root.at(folder), recursive=True))
+    within = root.filesystem.get_file_info(fs.FileSelector(root.at(folder), recursive=True, allow_not_found=True))
     # A retired file keeps the time at which it was written: the folders' own times count too, where there are any.
     times = [info.mtime for info in [root.filesystem.get_file_info(root.at(folder)), *within] if info.mtime]
     if not times:
@@ -152,7 +152,7 @@ def _leftover(root: Root, folder: str) -> Leftover | None:
     retired = _sizes(root, f"{folder}/retired")
     place = posixpath.commonpath(map(posixpath.dirname, retired)) if retired else ""
     size = sum(info.size or 0 for info in within)
-    return Leftover(folder, max(times).astimezone(UTC), size, "" if root.exists(place) else place)
+    return Leftover(folder, max(times).astimezone(UTC), size, "" if not place or root.exists(place) else place)
 
 
 def _rename(staged: Staged) -> None:
@@ -171,8 +171,7 @@ def _rename(staged: Staged) -> None:
 
 def _copy(staged: Staged) -> None:
     root, place = staged.root, staged.place
-    manifest, new = f"{place}/{staged.manifest}", _sizes(root, staged.folder)
-    del new[staged.manifest]
+    manifest, (said, new) = f"{place}/{staged.manifest}", _state(root, staged.folder, staged.manifest)
     try:
         if staged.found[0] is not None:
             root.filesystem.delete_file(root.at(manifest))
@@ -185,7 +184,10 @@ def _copy(staged: Staged) -> None:
     for path in new:
         root.filesystem.move(root.at(f"{staged.folder}/{path}"), root.at(f"{place}/{path}"))
     mixed = "was replaced by two runs at once; this one gave way, and the place may be empty now"
-    if (there := _state(root, place, staged.manifest)) != (None, new):
+    there = _state(root, place, staged.manifest)
+    if there == (said, new):
+        return  # of two runs with the same inputs and settings, whose files have the same names, the other was faster
+    if there != (None, new):
         for path in new.keys() & there[1].keys():
             root.filesystem.delete_file(root.at(f"{place}/{path}"))
         raise _conflict(staged, mixed)

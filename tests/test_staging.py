@@ -203,26 +203,30 @@ class Turns:
 def test_two_runs_in_an_object_store_never_make_a_mixture(tmp_path, seed):
     """No lock is there; a reader looks between any two steps."""
     root, told, turns, seen = str(tmp_path), {}, Turns(seed), set()
+    versions = {"one": 2, "other": 2 if seed % 4 == 1 else 4}
     if seed % 3:
         write(root, 1)
 
-    def run(name: str, version: int) -> None:
+    def run(name: str) -> None:
         try:
-            write(name, version)
-            told[version] = "stands"
+            write(name, versions[name])
+            told[name] = "stands"
         except ConflictError as fault:
-            told[version] = str(fault)
+            told[name] = str(fault)
 
     def look() -> None:
         with contextlib.suppress(MissingDataError, FileNotFoundError):
             seen.add(version_there(root))
 
     steps = Steps(turns.step)
-    with reached_by("two", "object store", steps, root), reached_by("four", "object store", steps, root):
-        turns.play([lambda: run("two", 2), lambda: run("four", 4)], look)
+    with reached_by("one", "object store", steps, root), reached_by("other", "object store", steps, root):
+        turns.play([lambda: run("one"), lambda: run("other")], look)
     there = version_there(root)
     assert seen <= {1, 2, 4, None}
-    assert told[there] == "stands" if there else any("may be empty" in said for said in told.values())
+    if there:
+        assert "stands" in {told[name] for name, version in versions.items() if version == there}
+    else:
+        assert any("may be empty" in said for said in told.values())
     write(root, 6)
     assert version_there(root) == 6
 
