@@ -185,8 +185,12 @@ class Store:
 
         Raises:
             ContractError: `wanted` does not have the contract's columns; nothing is written.
+            ConflictError: another run wrote the date since this one read it; its rows stay.
         """
         check(table, wanted)
+        newest = next(delta_log.replacements(self.root, table, day.isoformat()), (0,))[0]
+        if newest > self.made_from[table.path]:
+            raise ConflictError(f"{table.path} of {day} was written by another run meanwhile; run this again, alone")
         key = list(table.key)
         put = wanted.exceptAll(there).withColumn(_GONE, F.lit(False))
         gone = there.join(wanted.select(*key), on=key, how="left_anti").withColumn(_GONE, F.lit(True))
