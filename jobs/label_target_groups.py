@@ -16,7 +16,7 @@ from datetime import date
 
 from jobs import command
 from jobs.funnel.attribution import ATTRIBUTIONS, LAST_REQUEST
-from jobs.funnel.labelling import Labelling, label
+from jobs.labelling import Labelling, label
 from jobs.validation.labels import record
 from schemas.labels import HOMEPAGE
 from schemas.logs import conversions, impressions, requests, retrievals

@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 
 from jobs import command
 from jobs.funnel.attribution import dates_around
-from jobs.funnel.labelling import Labelling, label
+from jobs.labelling import Labelling, label
 from schemas import delta_log
 from schemas.delta_log import FileChange
 from schemas.logs import conversions
