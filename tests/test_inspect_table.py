@@ -81,7 +81,7 @@ def test_the_newest_date_is_shown_unless_one_is_asked_for(root, capsys):
     assert told(root, capsys, "target_groups")["date"] == "2024-03-01"
     earlier = told(root, capsys, "target_groups", "--date", "2024-02-29")
     assert earlier["counts"]["By group"] == [{"group": "ETG", "items": 1, "requests": 1, "share": 1.0}]
-    assert earlier["made"]["settings"] == {"window_hours": 24}
+    assert earlier["made"]["settings"] == {"window_hours": 24, "scenario": "homepage"}
     assert len(earlier["rows"]) == 1
 
 

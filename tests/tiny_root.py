@@ -77,9 +77,10 @@ def put_logs(root) -> None:
 
 
 def put_labels(root) -> None:
-    put_delta(root, "target_groups", BEFORE, [_lone("r0")], window_hours=24)
+    put_delta(root, "target_groups", BEFORE, [_lone("r0")], window_hours=24, scenario="homepage")
     ordered = sorted(example.EXPECTED, key=lambda row: (row[0], row[2], row[3]))
-    put_delta(root, "target_groups", DAY, [(*row[:8], list(row[8]), row[9]) for row in ordered], window_hours=24)
+    labels = [(*row[:8], list(row[8]), row[9]) for row in ordered]
+    put_delta(root, "target_groups", DAY, labels, window_hours=24, scenario="homepage")
 
 
 def _lone(request: str) -> tuple:
