@@ -1,12 +1,14 @@
 """A small root written without a JVM: the contract's worked example, with the days, scores and faults around it."""
 
 import json
+from argparse import Namespace
 from datetime import UTC, date, datetime
 
 import pyarrow as pa
 from deltalake import CommitProperties, write_deltalake
 from pyarrow import parquet
 
+from jobs import build_channel_value
 from schemas import arrow
 from schemas.catalog import TABLES
 from schemas.storage import Root
@@ -161,6 +163,11 @@ def put_scores(root) -> None:
     put(root, "evaluations", DAY, increc + hccp)
 
 
+def put_value(root) -> None:
+    """Needs the logs and labels; its rows are tested where its job is."""
+    build_channel_value.main(Namespace(root=str(root)), DAY)
+
+
 def put_all(root) -> None:
-    for each in (put_logs, put_labels, put_samples, put_quality, put_scores):
+    for each in (put_logs, put_labels, put_value, put_samples, put_quality, put_scores):
         each(root)
