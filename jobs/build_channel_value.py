@@ -6,16 +6,17 @@ A labelled request is a target request with a list of any channel. All counts ar
     exposed      ETG, and in its list                   acted        RTG, and in its list: its hits
     acted_only   of acted, in no other channel's list   lost         of acted_only, those that had been exposed
 
-Switched off, the channel takes its lists and the exposures that only they made possible with it, so that all of
-acted_only leaves what the contract calls retrieved: acted on all the same, these items would be ITG. `lost` are the
-actions at stake: their items would not have been shown. The rest of acted_only was acted on without having been
-shown, which needs no channel. What other channels' items would have earned in the freed places, logs do not tell.
+Switched off, the channel takes along its lists and every exposure that only they made possible. All of acted_only
+then leaves what the contract calls retrieved: acted on all the same, these items would be ITG (or have no label, where
+the request has no other list). `lost` are the actions at stake, whose items would not have been shown; the rest of
+acted_only was acted on without having been shown, which needs no channel. What other items would have earned in the
+freed places, logs do not tell.
 
 Channel '' stands for none: its acted are the ITG, its exposed those that no channel logged (which are no ITG, since
 the contract counts exposed as retrieved). A channel has a row for every scenario and action that the date's acted
 items have, zeros included, with null for all scenarios or all actions.
 
-Reads:  labels/target_groups; logs/requests and logs/retrievals, the lists' lengths only
+Reads:  labels/target_groups, logs/requests, logs/retrievals (of its lists only the lengths)
 Writes: reports/channel_value, the whole date anew
 """
 
