@@ -21,7 +21,7 @@ may run again at any time, and a task that was killed (lost executor, out of mem
 To backfill, trigger once with `first_date` set: each Spark job then takes FIRST..D in one start, and the models train
 on the `days` that end at D. `first_log_date` is the first day of logs to ingest, if histories begin earlier. For models
 that are judged at once, set `model_date` to the day before D: they train up to that day; then trigger D without it,
-with the Spark tasks marked as done.
+with `ingest_logs`, `label_target_groups` and the `build_` tasks marked as done.
 
 Needs: the connection `spark_default` (its host is Spark's master), the pool `gpu` (as many slots as trainings may
 run at once), and this checkout, or the installed package, on scheduler and workers. Two Variables may be set: on a
@@ -44,6 +44,7 @@ conversions. |
 to clear. |
 | `build_hccp_samples` | requests, retrievals, stages, impressions, conversions, target_groups, user_histories | \
 hccp_samples | As above; no rows means that no request of D has a `ranking` or `re_ranking` stage. |
+| `build_channel_value` | target_groups, requests, retrievals | channel_value | As above; only the report needs it. |
 | `evaluate_increc`, `evaluate_hccp` | samples of D, models of D-1, item_stats, retrievals; conversions, or \
 target_groups and stages | evaluations | No model of D-1 is no \
 failure: the rows that need no training are written. |
@@ -153,6 +154,7 @@ with DAG(
     item_stats = spark_job("build_item_stats", MATURE)
     increc_samples = spark_job("build_increc_samples", MATURE)
     hccp_samples = spark_job("build_hccp_samples", [*MATURE, "--seed", "{{ params.seed }}"])
+    value = python_job("build_channel_value", MATURE)
     evaluate_increc = python_job("evaluate_increc", MODELS)
     evaluate_hccp = python_job("evaluate_hccp", MODELS)
     train_increc = python_job(
@@ -168,4 +170,5 @@ with DAG(
     [label, histories] >> hccp_samples
     [increc_samples, item_stats] >> evaluate_increc >> train_increc
     [hccp_samples, item_stats] >> evaluate_hccp >> train_hccp
+    label >> value >> report
     [train_increc, train_hccp] >> export >> report

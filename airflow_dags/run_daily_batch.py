@@ -41,7 +41,7 @@ SOURCES = (
     "schemas/*.py",
 )
 # Tasks that a run need not do, as patterns: the models of the backfill are judged in the next run, by what it built.
-JUDGING, SPARK_TASKS = "evaluate_.*|export_models|render_report", "ingest_.*|label_.*|build_.*"
+JUDGING, BUILDING = "evaluate_.*|export_models|render_report", "ingest_.*|label_.*|build_.*"
 # Metrics of the headline, with the cut-off nearest to this one.
 HEADLINES = {"increc": ("Inc", "IncF", 500), "hccp": ("ISH", "ASH", 50)}
 
@@ -65,7 +65,7 @@ def main(root, again):
     done_before = ""
     for step, what, settings_of_run, done_already in (
         (2, f"backfill of {TRAINED}..{JUDGED}, models of {TRAINED}", backfill, JUDGING),
-        (3, f"models of {JUDGED}: judge, train on", {}, SPARK_TASKS),
+        (3, f"models of {JUDGED}: judge, train on", {}, BUILDING),
     ):
         say(f"{step}/3 {what}")
         conf = {"root": str(root), **settings_of_run}

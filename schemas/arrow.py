@@ -14,10 +14,13 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 from pyarrow import dataset, parquet
 
-from schemas import storage
+from schemas import delta_log, storage
 from schemas.staging import Staged, publish, stage
 from schemas.storage import Root
 from schemas.table import MissingDataError, Table, partition
+
+# Small batches: a row of `retrievals` holds hundreds of ids, and nobody may hold a table of them.
+SCAN = {"batch_size": 4096, "batch_readahead": 4, "fragment_readahead": 2}
 
 _ROWS_PER_GROUP = 8192
 _ROWS_PER_FILE = 32 * _ROWS_PER_GROUP
@@ -51,6 +54,22 @@ def read(root: str, table: Table, day: date, columns: Sequence[str] | None = Non
     source = dataset.dataset(files(root, table, day), filesystem=Root.of(root).filesystem)
     check(table, source.schema)
     return source.to_table(columns=list(columns) if columns else None)
+
+
+def stream(root: str, table: Table, day: date, columns: Sequence[str]) -> tuple[pa.RecordBatchReader, int]:
+    """One date of a Delta table in batches that need not fit in memory together, and the version they are of.
+
+    A date that was replaced by no rows is there too, and has none.
+
+    Raises:
+        MissingDataError: the date does not exist.
+    """
+    held = delta(root, table)
+    partitions = {part["date"] for part in held.partitions()}
+    if day.isoformat() not in partitions and not any(delta_log.replacements(Root.of(root), table, day.isoformat())):
+        raise MissingDataError(_absent(root, table, day))
+    source = held.to_pyarrow_dataset()
+    return source.scanner(columns=list(columns), filter=pc.field("date") == day, **SCAN).to_reader(), held.version()
 
 
 def dates(root: str, table: Table) -> list[date]:

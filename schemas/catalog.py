@@ -13,5 +13,6 @@ TABLES = {
         samples.hccp_samples,
         reports.evaluations,
         reports.quality,
+        reports.channel_value,
     )
 }

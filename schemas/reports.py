@@ -1,4 +1,4 @@
-"""What the pipeline says of itself: data quality and the models' evaluations."""
+"""What the pipeline says of its logs, of the retrieval channels and of the models."""
 
 import pyarrow as pa
 
@@ -37,5 +37,27 @@ quality = Table(
             nullable=True,
         ),
         Column("passed", pa.bool_(), "Whether it was within the threshold."),
+    ),
+)
+
+# A producer may call a scenario `all` or nothing at all, so a total has null there; no channel is called '', which
+# ingest_logs refuses, so '' can stand for none.
+_TOTAL = "null unless scenario and action are"
+channel_value = Table(
+    name="channel_value",
+    layer="reports",
+    doc="What one channel found of what was acted on after labelled requests, and what none found.",
+    key=("channel", "scenario", "action"),
+    columns=(
+        Column("channel", pa.string(), "The retrieval channel; '' for none."),
+        Column("scenario", pa.string(), "Where the action was made; null for everywhere.", nullable=True),
+        Column("action", pa.string(), "The item's strongest action; null for any.", nullable=True),
+        Column("requests", pa.int64(), f"Labelled requests it returned an item for; {_TOTAL}.", nullable=True),
+        Column("retrieved", pa.int64(), f"Items it returned for labelled requests; {_TOTAL}.", nullable=True),
+        Column("exposed", pa.int64(), f"ETG items it had retrieved; {_TOTAL}.", nullable=True),
+        Column("acted", pa.int64(), "RTG items it had retrieved, its hits; for channel '' the ITG."),
+        Column("acted_only", pa.int64(), "Hits only it found; null for channel ''.", nullable=True),
+        Column("lost", pa.int64(), "Of these, the exposed: lost without it; null for channel ''.", nullable=True),
+        Column("support", pa.int64(), "RTG and ITG items, whoever found them: what acted is a share of."),
     ),
 )

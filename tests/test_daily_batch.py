@@ -17,8 +17,8 @@ from schemas.catalog import TABLES
 PROJECT = Path(__file__).resolve().parent.parent
 JOBS = (
     "ingest_logs", "label_target_groups", "build_user_histories", "build_item_stats", "build_increc_samples",
-    "build_hccp_samples", "evaluate_increc", "evaluate_hccp", "train_increc", "train_hccp", "export_models",
-    "render_report",
+    "build_hccp_samples", "build_channel_value", "evaluate_increc", "evaluate_hccp", "train_increc", "train_hccp",
+    "export_models", "render_report",
 )  # fmt: skip
 CASES = {
     "daily": {},
@@ -77,12 +77,13 @@ def test_order_is_what_the_jobs_read(described):
         "build_item_stats": ["ingest_logs"],
         "build_increc_samples": ["build_user_histories", "label_target_groups"],
         "build_hccp_samples": ["build_user_histories", "label_target_groups"],
+        "build_channel_value": ["label_target_groups"],
         "evaluate_increc": ["build_increc_samples", "build_item_stats"],
         "evaluate_hccp": ["build_hccp_samples", "build_item_stats"],
         "train_increc": ["evaluate_increc"],
         "train_hccp": ["evaluate_hccp"],
         "export_models": ["train_hccp", "train_increc"],
-        "render_report": ["export_models"],
+        "render_report": ["build_channel_value", "export_models"],
     }
 
 
@@ -105,7 +106,7 @@ def test_every_argument_is_one_that_the_job_takes(arguments, job):
 )
 def test_dates_come_from_the_interval(arguments, case, logged, mature, models):
     dated = {job: arguments(case, job)[arguments(case, job).index("--date") + 1] for job in JOBS}
-    expected = dict.fromkeys(JOBS[:6], mature) | dict.fromkeys(JOBS[6:], models)
+    expected = dict.fromkeys(JOBS[:7], mature) | dict.fromkeys(JOBS[7:], models)
     assert dated == {**expected, "ingest_logs": logged}
 
 

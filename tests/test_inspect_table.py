@@ -77,11 +77,28 @@ def test_groups_by_action_channel_and_scenario(root, capsys):
     assert [tuple(row.values()) for row in scenarios] == [("elsewhere", 3, 2), ("search", 1, 0)]
 
 
+def test_channels_by_what_only_they_found_and_what_none_did(root, capsys):
+    channels, missed, shares = told(root, capsys, "channel_value")["counts"].values()
+    assert [tuple(row.values()) for row in channels] == [
+        ("hot", 3, 6, 3, 2, 1 / 3, 1, 1),
+        ("swing", 1, 3, 2, 2, 1 / 3, 1, 0),
+        ("(none)", None, None, 1, 2, 1 / 3, None, None),
+    ]
+    # purchase, cart, favorite, click, any, of acted
+    assert [list(row.values()) for row in missed] == [
+        ["(everywhere)", 0, 1, 1, 0, 2, 6], ["elsewhere", 0, 1, 1, 0, 2, 5], ["search", 0, 0, 0, 0, 0, 1]
+    ]  # fmt: skip
+    assert [list(row.values()) for row in shares] == [
+        ["(everywhere)", 0, 1, 1, 0, 1 / 3], ["elsewhere", 0, 1, 1, 0, 0.4], ["search", 0, None, None, None, 0]
+    ]  # fmt: skip
+    assert ["hot", "3", "6", "3", "2", "33.3", "%", "1", "1"] in lines(view(root, "channel_value"))
+
+
 def test_the_newest_date_is_shown_unless_one_is_asked_for(root, capsys):
     assert told(root, capsys, "target_groups")["date"] == "2024-03-01"
     earlier = told(root, capsys, "target_groups", "--date", "2024-02-29")
     assert earlier["counts"]["By group"] == [{"group": "ETG", "items": 1, "requests": 1, "share": 1.0}]
-    assert earlier["made"]["settings"] == {"window_hours": 24}
+    assert earlier["made"]["settings"] == {"window_hours": 24, "scenario": "homepage"}
     assert len(earlier["rows"]) == 1
 
 

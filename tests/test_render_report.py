@@ -151,7 +151,11 @@ def test_groups_channels_and_levels(full):
     assert ["2024-03-01", "5", "4", "2", "33.3 %", ""] in rows
     assert ["RTG", "3", "0", "0", "1", "0"] in rows
     assert ["elsewhere", "3", "2"] in rows
-    assert ["hot", "2", "2", "33.3 %", "", "1", "3"] in rows  # of 6 acted items it found 2, one alone
+    # of 6 acted items each found 2, one alone; hot's 6 items were 2 a request, and its own find had been exposed
+    assert ["hot", "3", "2", "3", "2 33.3 %", "", "1", "1,667", "1"] in rows
+    assert ["swing", "1", "3", "2", "2 33.3 %", "", "1", "3,333", "0"] in rows
+    assert ["(everywhere)", "0 0.0 %", "1 100.0 %", "1 100.0 %", "0 0.0 %", "2 33.3 %"] in rows
+    assert ["search", "0 0.0 %", "0 -", "0 -", "0 -", "0 0.0 %"] in rows
     assert ["hot + swing", "1", "25.0 %"] in rows
     assert "1 of the RTG were exposed though no channel logged them." in full[1].text
     assert ["filtered", "40", "90.9 %", "", "1"] in rows
@@ -185,8 +189,8 @@ def test_what_was_exported_is_listed_with_its_verdict(full):
 
 def test_an_empty_root_names_every_job_that_is_missing(tmp_path):
     text = Page(render(tmp_path)[0]).text
-    for made_by in ("simulate_logs", "ingest_logs", "label_target_groups", "build_hccp_samples", "evaluate_increc",
-                    "evaluate_hccp", "train_increc", "train_hccp", "export_models"):  # fmt: skip
+    for made_by in ("simulate_logs", "ingest_logs", "label_target_groups", "build_channel_value", "build_hccp_samples",
+                    "evaluate_increc", "evaluate_hccp", "train_increc", "train_hccp", "export_models"):  # fmt: skip
         assert made_by in text
     assert "Not evaluated yet" in text
 

@@ -1,12 +1,14 @@
 """A small root written without a JVM: the contract's worked example, with the days, scores and faults around it."""
 
 import json
+from argparse import Namespace
 from datetime import UTC, date, datetime
 
 import pyarrow as pa
 from deltalake import CommitProperties, write_deltalake
 from pyarrow import parquet
 
+from jobs import build_channel_value
 from schemas import arrow
 from schemas.catalog import TABLES
 from schemas.storage import Root
@@ -77,9 +79,10 @@ def put_logs(root) -> None:
 
 
 def put_labels(root) -> None:
-    put_delta(root, "target_groups", BEFORE, [_lone("r0")], window_hours=24)
+    put_delta(root, "target_groups", BEFORE, [_lone("r0")], window_hours=24, scenario="homepage")
     ordered = sorted(example.EXPECTED, key=lambda row: (row[0], row[2], row[3]))
-    put_delta(root, "target_groups", DAY, [(*row[:8], list(row[8]), row[9]) for row in ordered], window_hours=24)
+    labels = [(*row[:8], list(row[8]), row[9]) for row in ordered]
+    put_delta(root, "target_groups", DAY, labels, window_hours=24, scenario="homepage")
 
 
 def _lone(request: str) -> tuple:
@@ -160,6 +163,11 @@ def put_scores(root) -> None:
     put(root, "evaluations", DAY, increc + hccp)
 
 
+def put_value(root) -> None:
+    """Needs the logs and labels; its rows are tested where its job is."""
+    build_channel_value.main(Namespace(root=str(root)), DAY)
+
+
 def put_all(root) -> None:
-    for each in (put_logs, put_labels, put_samples, put_quality, put_scores):
+    for each in (put_logs, put_labels, put_value, put_samples, put_quality, put_scores):
         each(root)

@@ -27,6 +27,8 @@ def _order(column: str, values: Iterable[str]) -> str:
 
 _ACTIONS = ", ".join(f"count(*) FILTER (action = '{action}') AS {action}" for action in reversed(Action))
 NO_CHANNEL = "(none)"
+NO_LIST = "(none logged)"
+EVERYWHERE = "(everywhere)"
 _SHARE = "count(*)::DOUBLE / sum(count(*)) OVER () AS share"
 _LENGTHS = (
     "count(*) AS lists, quantile_disc(length, 0.0) AS shortest, quantile_disc(length, 0.5) AS median, "
@@ -96,7 +98,7 @@ RETRIEVED_ITEMS = Breakdown(
 CHANNEL_SETS = Breakdown(
     "RTG items by the channels that found them",
     ("group", "channels"),
-    "SELECT CASE WHEN len(channels) = 0 THEN '(none logged)' ELSE array_to_string(channels, ' + ') END AS channels, "
+    f"SELECT CASE WHEN len(channels) = 0 THEN '{NO_LIST}' ELSE array_to_string(channels, ' + ') END AS channels, "
     f"count(*) AS items, {_SHARE} FROM rows WHERE \"group\" = 'RTG' GROUP BY 1 ORDER BY items DESC, 1",
 )
 LEVELS = Breakdown(
@@ -112,6 +114,35 @@ REQUEST_GROUPS = Breakdown(
     "SELECT CASE WHEN len(rtg_item_ids) > 0 AND len(itg_item_ids) > 0 THEN 'RTG and ITG' "
     "WHEN len(rtg_item_ids) > 0 THEN 'RTG only' WHEN len(itg_item_ids) > 0 THEN 'ITG only' "
     f"ELSE 'neither' END AS acted, count(*) AS requests, {_SHARE} FROM rows GROUP BY 1 ORDER BY 2 DESC, 1",
+)
+CHANNEL_VALUE = Breakdown(
+    "By channel, of the items acted on anywhere",
+    ("channel", "scenario", "action", "requests", "retrieved", "exposed", "acted", "acted_only", "lost", "support"),
+    f"SELECT if(channel = '', '{NO_CHANNEL}', channel) AS channel, requests, retrieved, exposed, acted, "
+    "acted / nullif(support, 0) AS share, acted_only, lost FROM rows WHERE scenario IS NULL AND action IS NULL "
+    "ORDER BY channel = '', acted_only DESC, 1",
+)
+_MISSED_COLUMNS = ("channel", "scenario", "action", "acted", "support")
+_MISSED = (
+    f"SELECT coalesce(scenario, '{EVERYWHERE}') AS scenario, {{}} "
+    "FROM rows WHERE channel = '' GROUP BY rows.scenario "
+    "ORDER BY rows.scenario IS NOT NULL, sum(acted) FILTER (action IS NULL) DESC, 1"
+)
+MISSED = Breakdown(
+    "Found by no channel (ITG), by the action's scenario",
+    _MISSED_COLUMNS,
+    _MISSED.format(
+        ", ".join(f"coalesce(any_value(acted) FILTER (action = '{each}'), 0) AS {each}" for each in reversed(Action))
+        + ", any_value(acted) FILTER (action IS NULL) AS any, any_value(support) FILTER (action IS NULL) AS of_acted"
+    ),
+)
+MISSED_SHARES = Breakdown(
+    "The same as a share of all that was acted on",
+    _MISSED_COLUMNS,
+    _MISSED.format(
+        ", ".join(f"any_value(acted / support) FILTER (action = '{each}') AS {each}_share" for each in reversed(Action))
+        + ", any_value(acted / nullif(support, 0)) FILTER (action IS NULL) AS share"
+    ),
 )
 CHANNEL_LENGTHS = _list_lengths_by("By channel: items a list", "channel", "channel")
 STAGE_LENGTHS = _list_lengths_by(
@@ -152,6 +183,7 @@ BREAKDOWNS: dict[str, tuple[Breakdown, ...]] = {
     ),
     "samples/hccp_samples": (LEVELS, _lengths("List lengths", "history_item_ids", "item_ids")),
     "reports/quality": (FAILED_FIRST,),
+    "reports/channel_value": (CHANNEL_VALUE, MISSED, MISSED_SHARES),
 }
 
 

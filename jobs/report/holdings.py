@@ -19,9 +19,6 @@ from schemas.table import MissingDataError, Table
 
 LANDING, QUARANTINE = "landing", "quarantine"
 
-# Small batches: a row of `retrievals` holds hundreds of ids, and no view may hold a table of them.
-_SCAN = {"batch_size": 4096, "batch_readahead": 4, "fragment_readahead": 2}
-
 
 @dataclass(frozen=True)
 class Part:
@@ -100,7 +97,7 @@ def batches(root: str, held: Holding, day: date, columns: Sequence[str] | None =
     """One date's rows, streamed in small batches, only the columns asked for; all if None."""
     source, only = _dataset(root, held, day)
     wanted = list(columns) if columns else [name for name in source.schema.names if name != "date"]
-    return source.scanner(columns=wanted, filter=only, **_SCAN).to_reader()
+    return source.scanner(columns=wanted, filter=only, **arrow.SCAN).to_reader()
 
 
 def head(root: str, held: Holding, day: date, count: int) -> pa.Table:

@@ -27,7 +27,8 @@ def decimal(value: float | None) -> str:
     """Three digits that count, no exponent where it can be read without one; a dash for None."""
     if value is None:
         return NOTHING
-    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:.3g}"
+    whole = value == int(value) or abs(value) >= 1000
+    return f"{value:,.0f}" if whole and abs(value) < 1e15 else f"{value:.3g}"
 
 
 def span(days: list[date]) -> str:

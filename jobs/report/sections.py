@@ -188,27 +188,21 @@ def group_section(below: Below) -> dict | Missing:
 
 
 def channel_section(below: Below) -> dict | Missing:
-    """Which channels found the items that were acted on, together and alone."""
-    path = "labels/target_groups"
-    rows = below.count(path, breakdowns.GROUP_CHANNELS)
-    if not rows:
-        return below.missing(path, "label_target_groups")
-    groups = {row["group"]: row["items"] for row in below.count(path, breakdowns.GROUPS)}
-    acted = groups.get("RTG", 0) + groups.get("ITG", 0)
-    lengths = {row["channel"]: row["mean"] for row in below.count("logs/retrievals", breakdowns.CHANNEL_LENGTHS)}
-    channels = [
-        {**row, "mean": lengths.get(row["channel"]), "coverage": row["RTG"] / acted if acted else None}
-        for row in rows
-        if row["channel"] != breakdowns.NO_CHANNEL
-    ]
-    unlisted = next((row["RTG"] for row in rows if row["channel"] == breakdowns.NO_CHANNEL), 0)
-    sets = below.count(path, breakdowns.CHANNEL_SETS)
+    """What each channel found of the items that were acted on, together and alone, and what none found."""
+    path, labels = "reports/channel_value", "labels/target_groups"
+    *channels, nobody = below.count(path, breakdowns.CHANNEL_VALUE) or [None]
+    if nobody is None:
+        return below.missing(path, "build_channel_value")
+    sets = below.count(labels, breakdowns.CHANNEL_SETS)
+    shares = below.count(path, breakdowns.MISSED_SHARES)
+    missed = below.count(path, breakdowns.MISSED)
     return {
         "channels": channels,
-        "acted": acted,
-        "rtg": groups.get("RTG", 0),
-        "itg": groups.get("ITG", 0),
-        "unlisted": unlisted,
+        "widest": max((row["acted"] for row in channels), default=0),
+        "acted": missed[0]["of_acted"],
+        "itg": nobody["acted"],
+        "missed": [{**row, **share} for row, share in zip(missed, shares, strict=True)],
+        "unlisted": next((row["items"] for row in sets if row["channels"] == breakdowns.NO_LIST), 0),
         "sets": sets[:8],
         "other_sets": {"count": len(sets) - 8, "items": sum(row["items"] for row in sets[8:])},
     }
