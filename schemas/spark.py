@@ -17,6 +17,9 @@ from schemas.table import MissingDataError, Table, partition
 # The 4.4.1 Python package exists on its index; its jar does not.
 DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"
 
+# How long a Delta table keeps the files that its newest version no longer needs.
+RETENTION_DAYS = 30
+
 # What the tables' contract needs, whatever a submitter says.
 _REQUIRED = {
     "spark.sql.session.timeZone": "UTC",
@@ -26,6 +29,7 @@ _REQUIRED = {
     "spark.databricks.delta.skipRecordingEmptyCommits": "false",
     # A date's commit says how it was labelled; it has to outlive Delta's 30 days.
     "spark.databricks.delta.properties.defaults.logRetentionDuration": "interval 3650 days",
+    "spark.databricks.delta.properties.defaults.deletedFileRetentionDuration": f"interval {RETENTION_DAYS} days",
 }
 _DEFAULTS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -73,7 +77,8 @@ class Store:
     def __init__(self, spark: SparkSession, root: str):
         self.spark = spark
         self.root = Root.of(root)
-        self._uri = str(root) if "://" in str(root) else self.root.path
+        # A path alone would be one of the cluster's default file system.
+        self._uri = str(root) if "://" in str(root) else f"file://{self.root.path}"
         self.made_from: dict[str, int | str] = {}
 
     def uri(self, relative: str) -> str:

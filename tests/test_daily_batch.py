@@ -108,9 +108,9 @@ def arguments(described):
     return of
 
 
-def test_the_folder_holds_one_dag_that_parses_without_an_engine(described):
+def test_the_folder_holds_the_dags_alone_and_they_parse_without_an_engine(described):
     assert described["errors"] == {}
-    assert described["dags"] == ["daily_batch"]
+    assert sorted(described["dags"]) == ["daily_batch", "weekly_maintenance"]
     assert described["engines"] == []
 
 

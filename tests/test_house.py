@@ -131,4 +131,5 @@ def test_every_job_has_at_most_six_flags():
 
 def test_delta_is_written_down_alike():
     assert environment.DELTA_PACKAGE == DELTA_PACKAGE
-    assert f'"{DELTA_PACKAGE}"' in MODULES["airflow_dags.daily_batch"].read_text()
+    for dag in ("daily_batch", "weekly_maintenance"):
+        assert f'"{DELTA_PACKAGE}"' in MODULES[f"airflow_dags.{dag}"].read_text()
