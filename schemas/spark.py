@@ -22,6 +22,9 @@ from schemas.table import ConflictError, MissingDataError, Table, partition
 # The 4.4.1 Python package exists on its index; its jar does not.
 DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"
 
+# How long a Delta table keeps the files that its newest version no longer needs.
+RETENTION_DAYS = 30
+
 _GONE = "_gone"  # whether `Store.update` deletes the row of this key, else it puts the row
 _USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 # What Delta raises when two runs commit at once; they share no class of their own.
@@ -36,8 +39,8 @@ _REQUIRED = {
     "spark.databricks.delta.skipRecordingEmptyCommits": "false",
     # A date's commit says how it was labelled; it has to outlive Delta's 30 days.
     "spark.databricks.delta.properties.defaults.logRetentionDuration": "interval 3650 days",
-    # relabel_late compares with the version that labels were made from; where its files are vacuumed it asks first.
-    "spark.databricks.delta.properties.defaults.deletedFileRetentionDuration": "interval 30 days",
+    "spark.databricks.delta.properties.defaults.deletedFileRetentionDuration": f"interval {RETENTION_DAYS} days",
+    # relabel_late looks at the files itself before it reads the version that labels were made from.
     "spark.databricks.delta.vacuum.enforceTimeTravelWithinDeletedFileRetentionDuration": "false",
 }
 _DEFAULTS = {
@@ -86,7 +89,8 @@ class Store:
     def __init__(self, spark: SparkSession, root: str):
         self.spark = spark
         self.root = Root.of(root)
-        self._uri = str(root) if "://" in str(root) else self.root.path
+        # A path alone would be one of the cluster's default file system.
+        self._uri = str(root) if "://" in str(root) else f"file://{self.root.path}"
         self.made_from: dict[str, int | str] = {}
         self._run = uuid.uuid4().hex  # tells this run's commits from another's
 

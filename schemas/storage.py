@@ -24,16 +24,18 @@ STAGING = "_staging"
 
 @dataclass(frozen=True)
 class Root:
-    """A directory or URI that holds every table."""
+    """A directory or URI that holds every table: a path, or what both Hadoop and pyarrow read (s3a, gs, abfss)."""
 
     filesystem: fs.FileSystem
     path: str
 
     @classmethod
     def of(cls, root: str) -> "Root":
-        if "://" in str(root):
-            return cls(*fs.FileSystem.from_uri(str(root)))
-        return cls(fs.LocalFileSystem(), str(Path(root).absolute()))
+        scheme, separator, rest = str(root).partition("://")
+        if not separator or scheme == "file":  # Hadoop takes a path as it is written; from_uri wants it quoted
+            return cls(fs.LocalFileSystem(), str(Path(rest or scheme).absolute()))
+        # What Hadoop calls s3a is s3 to pyarrow; deltalake knows both.
+        return cls(*fs.FileSystem.from_uri(f"{'s3' if scheme == 's3a' else scheme}://{rest}"))
 
     def at(self, relative: str) -> str:
         return posixpath.join(self.path, relative)

@@ -39,7 +39,8 @@ told["tasks"] = {
 told["arguments"] = {}
 for case, given in json.loads(sys.argv[2]).items():
     context = {"params": {**dag.params.dump(), "root": "/a root", **given}, "var": Var(),
-               "data_interval_start": datetime(2017, 12, 1, tzinfo=UTC)}
+               "data_interval_start": datetime(2017, 12, 1, tzinfo=UTC),
+               "data_interval_end": datetime(2017, 12, 2, tzinfo=UTC)}
     rendered = told["arguments"][case] = {}
     for task in dag.tasks:
         source = task.bash_command if hasattr(task, "bash_command") else task.application_args
@@ -56,7 +57,7 @@ print(json.dumps(told))
 def describe(dag: str, cases: dict[str, dict], home: Path) -> dict:
     """Everything about one DAG; `arguments` for each case, whose params differ from the defaults.
 
-    The data interval starts on 2017-12-01, the root is `/a root`.
+    The data interval is 2017-12-01, the root is `/a root`.
     """
     surroundings = {**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     done = subprocess.run(

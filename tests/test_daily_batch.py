@@ -42,9 +42,9 @@ def arguments(described):
     return partial(dag_descriptions.arguments, described)
 
 
-def test_the_folders_dags_parse_without_an_engine(described):
+def test_the_folder_holds_the_dags_alone_and_they_parse_without_an_engine(described):
     assert described["errors"] == {}
-    assert sorted(described["dags"]) == ["daily_batch", "late_conversions"]
+    assert sorted(described["dags"]) == ["daily_batch", "late_conversions", "weekly_maintenance"]
     assert described["engines"] == []
 
 

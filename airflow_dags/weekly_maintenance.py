@@ -1,0 +1,60 @@
+"""The weekly maintenance of the Delta tables as an Airflow DAG of one task.
+
+Imports airflow and the standard library only, so that a scheduler needs no Spark.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG, CronDataIntervalTimetable, Param
+
+from airflow_dags.tasks import POLICY, spark_job
+
+DOC = """
+### Weekly maintenance
+
+Keeps the files of the Delta tables (logs, labels) few and deletes what no reader can still hold. It runs on Sundays at
+12:00 UTC, when no run of `daily_batch` should be at work, and takes the dates up to the last whole day. No row changes
+by it, so it may be skipped, cleared or run by hand at any time; the next run does what was left.
+
+Needs what `daily_batch` needs for its Spark tasks: the connection `spark_default`, and the Variables
+`headrace_py_files` and `headrace_packages` where that DAG has them.
+
+| task | reads | writes | when it fails |
+|---|---|---|---|
+| `maintain_tables` | the Delta tables, `_staging` | the same rows in fewer files | `Concurrent…Exception`: a job \
+replaced the same date meanwhile; nothing is lost, the retry does it. Should a task of `daily_batch` fail with it \
+instead, clear that task. Disk full: compaction writes before anything is deleted; free some space and clear the task. |
+
+`retention_days` is how long a version that was replaced can still be read: longer than any run lasts, and the longer
+the cheaper late conversions are. Less than 7 is refused. The log ends in one JSON line: files compacted, added and
+deleted and bytes freed, by table.
+"""
+
+PARAMS = {
+    "root": Param("root", type="string", description="Directory or URI that holds every table."),
+    "retention_days": Param(30, type="integer", minimum=7, description="Days that replaced files are kept."),
+}
+
+
+def last_whole_day(interval_end: datetime) -> str:
+    """The date before the one on which the run's data interval ends."""
+    return f"{interval_end - timedelta(days=1):%Y-%m-%d}"
+
+
+ROOT = ["--root", "{{ params.root }}"]
+LAST_WHOLE_DAY = ["--date", "{{ last_whole_day(data_interval_end) }}"]
+
+with DAG(
+    "weekly_maintenance",
+    description="Fewer files in the Delta tables, and none that no reader can still hold",
+    schedule=CronDataIntervalTimetable("0 12 * * 0", timezone="UTC"),
+    start_date=datetime(2017, 11, 25, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    default_args={**POLICY, "retry_delay": timedelta(minutes=30)},
+    params=PARAMS,
+    user_defined_macros={"last_whole_day": last_whole_day},
+    doc_md=DOC,
+    tags=["headrace"],
+) as dag:
+    spark_job("maintain_tables", [*ROOT, *LAST_WHOLE_DAY, "--retention-days", "{{ params.retention_days }}"])

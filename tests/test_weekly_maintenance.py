@@ -1,0 +1,27 @@
+"""The maintenance DAG keeps the daily one's policies and says what its job understands."""
+
+import dag_descriptions
+import pytest
+
+from jobs import maintain_tables
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory):
+    return dag_descriptions.describe("weekly_maintenance", {"weekly": {}}, tmp_path_factory.mktemp("airflow"))
+
+
+def test_its_one_task_is_the_job_with_our_policies(described):
+    (task,) = described["tasks"].values()
+    assert task["application"] == str(dag_descriptions.PROJECT / "jobs" / "maintain_tables.py")
+    assert "`maintain_tables`" in described["doc"]
+    assert (described["catchup"], described["runs"], task["depends_on_past"]) == (False, 1, False)
+    assert task["retries"] >= 1
+    assert task["connection"] == "spark_default"
+
+
+def test_every_argument_is_one_that_the_job_takes(described):
+    """A run whose interval ends as the 2nd begins takes the dates up to the 1st, the last whole day."""
+    given = dag_descriptions.arguments(described, "weekly", "maintain_tables")
+    parsed = maintain_tables.arg_parser().parse_args(given)
+    assert (parsed.root, list(map(str, parsed.date)), parsed.retention_days) == ("/a root", ["2017-12-01"], 30)
