@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
-from airflow_dags.tasks import POLICY, spark_job
+from airflow_dags.tasks import POLICY, python_job, spark_job
 
 DOC = """
 ### Late conversions
@@ -25,8 +25,8 @@ Needs what `daily_batch` needs, and its `seed`. Start it when `daily_batch` is d
 | `relabel_late` | conversions and their changes, requests, retrievals, impressions, target_groups | target_groups | \
 Another run wrote the same date: let Airflow try again. Late requests, retrievals or impressions are not its \
 business: clear `label_target_groups` of their date in `daily_batch`. |
-| `build_increc_samples`, `build_hccp_samples` | as in `daily_batch` | samples of the stale dates | A missing input \
-names the task to clear. |
+| `build_increc_samples`, `build_hccp_samples`, `build_channel_value` | as in `daily_batch` | what was made from older \
+labels | A missing input names the task to clear. |
 """
 
 PARAMS = {
@@ -64,4 +64,6 @@ with DAG(
     increc_samples = spark_job("build_increc_samples", STALE)
     hccp_samples = spark_job("build_hccp_samples", [*STALE, "--seed", "{{ params.seed }}"])
 
-    ingest >> relabel >> [increc_samples, hccp_samples]
+    value = python_job("build_channel_value", STALE)
+
+    ingest >> relabel >> [increc_samples, hccp_samples, value]

@@ -30,6 +30,7 @@ from schemas import arrow, delta_log
 from schemas.labels import Action
 from schemas.logs import requests, retrievals
 from schemas.reports import channel_value
+from schemas.staleness import stale_dates
 from schemas.storage import Root
 from schemas.table import MissingDataError
 from schemas.target_groups import target_groups
@@ -88,7 +89,9 @@ ORDER BY channels.channel = '', channels.channel, cells.scenario NULLS FIRST,
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    return command.parser(__doc__)
+    parser = command.parser(__doc__)
+    command.stale_flag(parser, "labels")
+    return parser
 
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
@@ -116,5 +119,10 @@ def labelled(root: str, day: date, version: int) -> dict:
     raise MissingDataError(f"{target_groups.path} was never written for {day} below {root}")
 
 
+def stale(root: str, days: list[date]) -> list[date]:
+    """Which of the dates were counted in other labels than there are."""
+    return stale_dates(Root.of(root), [channel_value], target_groups, days)
+
+
 if __name__ == "__main__":
-    command.run("build_channel_value", arg_parser().parse_args(), main)
+    command.run("build_channel_value", arg_parser().parse_args(), main, stale)

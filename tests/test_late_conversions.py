@@ -6,7 +6,7 @@ from functools import partial
 import dag_descriptions
 import pytest
 
-JOBS = ("ingest_logs", "relabel_late", "build_increc_samples", "build_hccp_samples")
+JOBS = ("ingest_logs", "relabel_late", "build_increc_samples", "build_hccp_samples", "build_channel_value")
 CASES = {"daily": {}, "two_days_old": {"maturity_days": 2, "look_back_days": 3, "seed": 7}}
 
 
@@ -27,6 +27,7 @@ def test_labels_follow_logs_and_samples_follow_labels(described):
         "relabel_late": ["ingest_logs"],
         "build_increc_samples": ["relabel_late"],
         "build_hccp_samples": ["relabel_late"],
+        "build_channel_value": ["relabel_late"],
     }
 
 
@@ -36,7 +37,7 @@ def test_policies(described):
         assert task["retries"] >= 1, job
         assert not task["depends_on_past"], job
         assert f"`{job}`" in described["doc"], f"the triage notes do not speak of {job}"
-        assert task["operator"] == "SparkSubmitOperator", job
+        assert task["operator"] == ("BashOperator" if job == "build_channel_value" else "SparkSubmitOperator"), job
 
 
 @pytest.mark.parametrize("job", JOBS)
