@@ -1,9 +1,10 @@
 """Whether a date is like the days before it: what quality measured then, and how far this date may be from it.
 
 A measure is compared if each of the three newest of the 7 days before has it and it is about at least 50 rows on a
-usual day; usual is the median. A day without any row of a table does not say how many rows it usually has. Rows kept may halve or double. A share of rows that are as they should be (a channel's
-coverage, values that are not null, requests with retrievals, acted items that some channel found) may fall by 20
-points, and to a tenth. What is no longer there at all, a channel, a table or an attribute, counts as nothing.
+usual day; usual is the median. A day without any row of a table does not say how many rows are usual. Rows kept may
+halve or double. A share of rows that are as they should be (a channel's coverage, values that are not null, requests
+with retrievals, acted items that some channel found) may fall by 20 points, and to a tenth. What is no longer there at
+all, a channel, a table or an attribute, counts as nothing.
 
 A day that was stopped is not compared with. A change that was accepted is the new usual: the days before it no
 longer count, and it is enough alone.
