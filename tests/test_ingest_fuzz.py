@@ -69,33 +69,39 @@ LISTS = [f"list<{kind}>" for kind in ("bigint", "int", "double", "float", "strin
 EXTRA = ["colour", "of.two", "it's", "back`tick", "two words", "_hidden", "date", "Größe", "reason", "select", ""]
 
 
+def pool(kind: str) -> list:
+    """Values of one kind of column, null among them."""
+    if not kind.startswith("list<"):
+        return [*POOLS[kind], None]
+    one = POOLS[kind[5:-1]]
+    pairs = [list(pair) for pair in zip(one, one[1:] + one[:1], strict=True)]
+    return [None, [], [None], [one[0], None], one[:1] * 2, *pairs]
+
+
 @st.composite
 def cells(draw, name: str, wanted: str, length: int) -> Cells:
-    """A column: of five, about three as they should be, one that has strange values too, one of another type."""
+    """A column: of ten, seven or eight as they should be, the others with strange values or of another type."""
     kind, values = USUAL[wanted]
-    values = WORDS.get(name, values)
-    how = draw(st.integers(0, 9))
-    if how >= 6:
-        kind = draw(st.sampled_from([*POOLS, *LISTS])) if how >= 8 else kind
-        inner = kind[5:-1] if kind.startswith("list<") else kind
-        strange = st.one_of(st.none(), st.sampled_from(POOLS[inner]))
-        strange = st.one_of(st.none(), st.lists(strange, max_size=3)) if inner != kind else strange
-        one = st.one_of(st.sampled_from(values), strange) if kind == USUAL[wanted][0] else strange
-        return Cells(kind, draw(st.lists(one, min_size=length, max_size=length)))
-    return Cells(kind, draw(st.lists(st.sampled_from(values), min_size=length, max_size=length)))
+    values, how = WORDS.get(name, values), draw(st.integers(0, 19))
+    if how >= 18:
+        kind = draw(st.sampled_from([*POOLS, *LISTS]))
+        values = pool(kind)
+    elif how >= 15:
+        values = values * 6 + pool(kind)
+    return Cells(kind, [values[pick % len(values)] for pick in draw(st.binary(min_size=length, max_size=length))])
 
 
 @st.composite
 def files(draw, table) -> list[dict[str, Cells]]:
-    """One to three files of a table, some columns missing and some that nobody asked for."""
+    """Two to four files of a table, some without rows or a column, some with columns that nobody asked for."""
     found = []
-    for _ in range(draw(st.integers(1, 3))):
-        length = draw(st.integers(0, 8))
-        named = {column.name: str(column.type) for column in table.columns if draw(st.integers(0, 30))}
-        named |= dict.fromkeys(draw(st.lists(st.sampled_from(EXTRA), max_size=2, unique=True)), "string")
-        # Parquet with rows has columns.
-        named = named or {table.names[0]: "string"}
-        found.append({name: draw(cells(name, wanted, length)) for name, wanted in named.items()})
+    for n in range(draw(st.integers(2, 4))):
+        length = 0 if n == 3 else draw(st.integers(1, 24))
+        absent = draw(st.sampled_from([*[None] * 12, *table.names]))
+        wanted = {column.name: str(column.type) for column in table.columns if column.name != absent}
+        extra = draw(st.lists(st.sampled_from(EXTRA), min_size=1 if absent else 0, max_size=2, unique=True))
+        wanted |= dict.fromkeys(extra, "string")
+        found.append({name: draw(cells(name, kind, length)) for name, kind in wanted.items()})
     return found
 
 

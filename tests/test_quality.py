@@ -106,6 +106,9 @@ def test_the_days_before_are_those_that_were_published(tmp_path):
     # An accepted change is the new usual: what was before does not count.
     put_quality(tmp_path, DAY - timedelta(2), volume(9000.0, passed=False), accept_changes=True)
     assert days_before(tmp_path) == ([9000.0], True)
+    # A day on which nothing happened does not say how much is usual: else twice the median were soon exceeded.
+    put_quality(tmp_path, DAY - timedelta(1), volume(0.0))
+    assert usual.before(str(tmp_path), DAY, {"requests"}).days[0] == {}
     # The labels' rows are compared with labels' rows only.
     put_quality(tmp_path, DAY - timedelta(3), [("target_groups", "ITG share", 0.5, None, True)])
     assert usual.before(str(tmp_path), DAY, {"target_groups"}).days == ({("target_groups", "ITG share"): 0.5},)

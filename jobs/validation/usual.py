@@ -1,9 +1,10 @@
 """Whether a date is like the days before it: what quality measured then, and how far this date may be from it.
 
 A measure is compared if each of the three newest of the 7 days before has it and it is about at least 50 rows on a
-usual day; usual is the median. Rows kept may halve or double. A share of rows that are as they should be (a channel's
-coverage, values that are not null, requests with retrievals, acted items that some channel found) may fall by 20
-points, and to a tenth. What is no longer there at all, a channel, a table or an attribute, counts as nothing.
+usual day; usual is the median. A day without any row of a table does not say how many rows are usual. Rows kept may
+halve or double. A share of rows that are as they should be (a channel's coverage, values that are not null, requests
+with retrievals, acted items that some channel found) may fall by 20 points, and to a tenth. What is no longer there at
+all, a channel, a table or an attribute, counts as nothing.
 
 A day that was stopped is not compared with. A change that was accepted is the new usual: the days before it no
 longer count, and it is enough alone.
@@ -120,9 +121,14 @@ def before(root: str, day: date, tables: set[str]) -> Before:
         failed = {one["check"] for one in checks if not one["passed"]}
         published = storage.manifest(place, quality, earlier)["settings"].get(ACCEPTED) and REFUSED_SHARE not in failed
         if checks and (published or not failed):
-            found.append({(one["table"], one["check"]): one["value"] for one in checks if one["threshold"] is None})
+            found.append({(one["table"], one["check"]): one["value"] for one in checks if _is_measure(one)})
             accepted = bool(failed)
     return Before(tuple(found), accepted or len(found) >= _ENOUGH_DAYS)
+
+
+def _is_measure(check: dict) -> bool:
+    """Whether a row of `quality` says what is usual: no bound, and no rows on a day on which nothing happened."""
+    return check["threshold"] is None and (check["check"] != ROWS or check["value"] > 0)
 
 
 def _counted(key: tuple[str, str]) -> tuple[str, str]:
