@@ -38,15 +38,18 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     store.require(day, requests, retrievals, impressions, conversions)
     settings = labelling.settings(store, day)
     labels = label(store, day, labelling)
-    counts = {
-        "rows_written": store.replace(target_groups, day, labels.rows, settings),
-        "unlabelable": labels.targets.join(labels.lists, on="request_id", how="left_anti").count(),
-        "unattributed": labels.attributed.where("request_id IS NULL").count(),
-        "mature": settings["mature"],
-    }
-    counts |= record(arguments.root, day, labels.targets.count(), counts["unlabelable"])
+    rows_written = store.replace(target_groups, day, labels.rows, settings)
+    requests_of_day = labels.targets.count()
+    unlabelable = requests_of_day - labels.labelable.count()
+    unattributed = labels.attributed.where("request_id IS NULL").count()
     labels.unpersist()
-    return counts
+    return {
+        "rows_written": rows_written,
+        "unlabelable": unlabelable,
+        "unattributed": unattributed,
+        "mature": settings["mature"],
+        **record(arguments.root, day, requests_of_day, unlabelable),
+    }
 
 
 if __name__ == "__main__":

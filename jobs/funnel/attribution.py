@@ -74,9 +74,11 @@ def strongest(counted: Column | None = None) -> Column:
 
 def _named(events: DataFrame, targets: DataFrame, window_hours: int) -> DataFrame:
     claims = targets.select(F.col("request_id"), F.col("user_id").alias("claimed_user"), "request_time")
-    joined = events.join(claims, on="request_id", how="left")
+    # Most events name no request: a join would bring them all to the task that has the null key.
+    joined = events.where("request_id IS NOT NULL").join(claims, on="request_id", how="left")
     named = F.coalesce((F.col("claimed_user") == F.col("user_id")) & in_window(window_hours), F.lit(False))
-    return joined.withColumn("named", named).drop("claimed_user", "request_time")
+    joined = joined.withColumn("named", named).drop("claimed_user", "request_time")
+    return joined.unionByName(events.where("request_id IS NULL").withColumn("named", F.lit(False)))
 
 
 def _last(events: DataFrame, targets: DataFrame, window_hours: int) -> DataFrame:

@@ -7,7 +7,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.funnel.attribution import attribute, dates_around
-from jobs.funnel.groups import group_items, touched_items
+from jobs.funnel.groups import group_items, touches
 from schemas.logs import conversions, impressions, requests, retrievals
 from schemas.spark import Store
 from schemas.target_groups import target_groups
@@ -30,24 +30,19 @@ class Labelling:
 
 @dataclass(frozen=True)
 class Labels:
-    """rows: those of `target_groups`. lists: the date's retrievals; attributed: what `attribute` returns of the
-    conversions in the date's windows; asked: the target requests of the dates around.
+    """rows: those of `target_groups`. targets: request_id, user_id of the date's target requests; labelable: of those
+    that have a retrieval. attributed: what `attribute` returns of the conversions in the date's windows.
     """
 
-    day: date
     rows: DataFrame
-    lists: DataFrame
+    targets: DataFrame
+    labelable: DataFrame
     attributed: DataFrame
-    asked: DataFrame
-
-    @property
-    def targets(self) -> DataFrame:
-        """The date's target requests."""
-        return self.asked.where(F.col("date") == self.day)
+    asked: DataFrame  # target requests of the dates around
 
     def unpersist(self) -> None:
-        self.attributed.unpersist()
-        self.asked.unpersist()
+        for kept in (self.labelable, self.attributed, self.asked):
+            kept.unpersist()
 
 
 def label(store: Store, day: date, labelling: Labelling, users: DataFrame | None = None) -> Labels:
@@ -65,9 +60,10 @@ def label(store: Store, day: date, labelling: Labelling, users: DataFrame | None
     asked = asked.select("request_id", "user_id", "request_time", "date").persist()
     attributed = attribute(events, asked, hours, labelling.attribution).persist()
     lists = store.read(retrievals, day).select("request_id", "channel", "item_ids")
-    targets = asked.where(F.col("date") == day)
-    rows = group_items(touched_items(targets, store.read(impressions, day), attributed), lists)
-    return Labels(day, rows.select(*target_groups.names), lists, attributed, asked)
+    targets = asked.where(F.col("date") == day).select("request_id", "user_id")
+    labelable = targets.join(lists.select("request_id"), on="request_id", how="left_semi").persist()
+    rows = group_items(touches(labelable, store.read(impressions, day), attributed), lists)
+    return Labels(rows.select(*target_groups.names), targets, labelable, attributed, asked)
 
 
 def _end(day: date, window_hours: int) -> Column:
