@@ -1,6 +1,6 @@
 """kill -9, a full disk and a second run under Spark jobs: each date stays whole, and running the job again mends it.
 
-SPARK_KILLS in the environment says how many runs are killed, 4 if it is not set.
+SPARK_KILLS in the environment says how many runs are killed, 2 if it is not set.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from schemas.storage import MANIFEST, Root
 from schemas.table import ConflictError, partition
 from schemas.target_groups import target_groups
 
-KILLS = int(os.environ.get("SPARK_KILLS", "4"))
+KILLS = int(os.environ.get("SPARK_KILLS", "2"))
 
 
 @pytest.fixture(scope="module")
