@@ -45,7 +45,7 @@ def age(path, days: int) -> None:
 
 def test_compaction_changes_no_row_for_those_who_read_on(spark, tmp_path):
     root = tmp_path / "a root"  # a blank, as paths may have
-    rows = landed.frame(spark, logs.requests, REQUESTS).repartition(20, "user_id")
+    rows = landed.frame(spark, logs.requests, REQUESTS).repartition(20)
     for day in (DAY, NEXT):
         Store(spark, str(root)).replace(logs.requests, day, rows, {})
     for day, labels in ((DAY, [label(1)]), (EMPTY, [])):
