@@ -291,7 +291,9 @@ FROM conversions;
 
 def files(root: str, table: Table, first: date, last: date) -> list[str]:
     """The newest files of a Delta table's dates first..last."""
-    return arrow.delta(root, table).file_uris(file_pruning_predicate=[("date", ">=", str(first)), ("date", "<=", str(last))])
+    return arrow.delta(root, table).file_uris(
+        file_pruning_predicate=[("date", ">=", str(first)), ("date", "<=", str(last))]
+    )
 
 
 def connect(root: str, day: date, threads: int = 2) -> duckdb.DuckDBPyConnection:
