@@ -109,13 +109,10 @@ WITH before AS (
         unnest(range(greatest(1, happened - 49 - greatest(pending, 0)), happened + 1)) AS number
     FROM pending
 ), newest AS (
-    SELECT request_id, event_time, event_id, item_id, action
-    FROM candidates c JOIN numbered e USING (user_id, number)
+    SELECT request_id, number, event_time, item_id, action FROM candidates c JOIN numbered e USING (user_id, number)
     WHERE logged_time <= request_time AND event_time >= request_time - INTERVAL 30 DAYS
-    QUALIFY row_number() OVER (PARTITION BY request_id ORDER BY number DESC) <= 50
 ), lists AS (
-    SELECT request_id, list({{'t': event_time, 'e': event_id, 'i': item_id, 'a': action}}
-                            ORDER BY event_time, event_id) AS events
+    SELECT request_id, list({{'t': event_time, 'i': item_id, 'a': action}} ORDER BY number)[-50:] AS events
     FROM newest GROUP BY request_id
 )
 SELECT request_id, coalesce([e.i for e in events], []) AS history_item_ids,

@@ -76,7 +76,8 @@ def draws_at_fault(connection: duckdb.DuckDBPyConnection, place: str | list[str]
         "out_of_order": """SELECT count(*) FROM (SELECT *, lag(if(level = 'ranked', ranked_at, retrieved_at)) OVER mine
             AS before, lag(item_id) OVER mine AS item_before FROM placed
             WINDOW mine AS (PARTITION BY request_id, level ORDER BY place))
-        WHERE before IS NOT NULL AND (before, item_before) > (if(level = 'ranked', ranked_at, retrieved_at), item_id)""",
+        WHERE before IS NOT NULL
+            AND (before, item_before) > (if(level = 'ranked', ranked_at, retrieved_at), item_id)""",
     }
     return {what: connection.execute(query).fetchone()[0] for what, query in counted.items()}
 

@@ -115,9 +115,10 @@ def histories(asked: pl.LazyFrame, conversions: pl.LazyFrame) -> pl.LazyFrame:
         .agg(pl.col("item_id", "action", "event_time").tail(50))
     )
     names = {"item_id": "history_item_ids", "action": "history_actions", "event_time": "history_times"}
-    empty = [pl.col(name).fill_null(pl.lit([]).cast(kind)) for name, kind in lists.rename(names).collect_schema().items()
-             if name in names.values()]  # fmt: skip
-    whole = asked.lazy().select("request_id").join(lists.rename(names), on="request_id", how="left")
+    lists = lists.rename(names)
+    kinds = {name: kind for name, kind in lists.collect_schema().items() if name in names.values()}
+    empty = [pl.col(name).fill_null(pl.lit([]).cast(kind)) for name, kind in kinds.items()]
+    whole = asked.lazy().select("request_id").join(lists, on="request_id", how="left")
     return whole.with_columns(empty).select(user_histories.names)
 
 
