@@ -1,5 +1,6 @@
 """The volume benchmark's small version: every engine makes the same rows of a few hundred requests. Not its times."""
 
+import json
 from importlib import import_module
 
 import duckdb
@@ -89,9 +90,12 @@ def test_a_cost_counts_what_a_command_leaves_behind(tmp_path):
 
 
 def test_the_page_has_medians_and_ratios(tmp_path):
+    walls = {"scan": (50, 4), "label_target_groups": (70, 5, 7)}
+    cpu = {"scan": 9, "label_target_groups": 18}
     lines = [
-        *('{"mode": "warm", "step": "scan", "round": %d, "wall": %d, "cpu": 9}' % pair for pair in ((0, 50), (1, 4))),
-        *('{"mode": "warm", "step": "label_target_groups", "round": 1, "wall": %d, "cpu": 18}' % n for n in (5, 7)),
+        json.dumps({"mode": "warm", "step": step, "round": number, "wall": wall, "cpu": cpu[step]})
+        for step, those in walls.items()
+        for number, wall in enumerate(those)
     ]
     (tmp_path / "measured.jsonl").write_text("\n".join(lines))
     assert "| 6.0 / 4.0 s = **1.50** | 18.0 / 9.0 s = **2.00** |" in report.page(tmp_path)
