@@ -8,7 +8,7 @@ TO_SAMPLES = ("label_target_groups", "build_user_histories", "build_increc_sampl
 TABLES = ("target_groups", "user_histories", "increc_samples", "hccp_samples")
 _HEADS = {
     "jobs": "Our jobs, each in a process of its own",
-    "warm": "One Spark session, after its first round",
+    "warm": "One Spark session",
     "duckdb": "DuckDB, inside its process",
     "polars": "Polars, inside its process",
     "process": "Whole processes",
@@ -25,7 +25,7 @@ def page(root: Path) -> str:
 
 
 def seconds(figures: list[dict], mode: str, steps: tuple[str, ...], what: str = "wall") -> float | None:
-    """The sum of the steps' medians; None if one was not measured. A warm session's round 0 does not count."""
+    """The sum of the steps' medians; None if one was not measured. See `_counted` for a session's first round."""
     total = 0.0
     for step in steps:
         values = [one[what] for one in _counted(figures, mode) if one["step"] == step]
@@ -41,7 +41,10 @@ def _figures(root: Path) -> list[dict]:
 
 
 def _counted(figures: list[dict], mode: str) -> list[dict]:
-    return [one for one in figures if one["mode"] == mode and one.get("round", 1) > 0]
+    """A mode's figures; a step's first round in a session compiles it, and counts only where there is no other."""
+    rows = [one for one in figures if one["mode"] == mode]
+    again = {one["step"] for one in rows if one.get("round", 1) > 0}
+    return [one for one in rows if one.get("round", 1) > 0 or one["step"] not in again]
 
 
 def _costs(figures: list[dict], mode: str) -> str:

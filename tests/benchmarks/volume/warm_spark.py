@@ -1,6 +1,6 @@
 """Spark's steps in one session, in turn, for some rounds: `python -m volume.warm_spark ROOT DATE OUT ROUNDS [STEP...]`.
 
-Prints one JSON line a step and round: step, round (0 is the cold one), wall and cpu seconds, Python and JVM together.
+Prints one JSON line a step and round: step, round (0 compiles), wall and cpu seconds, Python and JVM together.
 """
 
 import json
