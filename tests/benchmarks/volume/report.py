@@ -103,7 +103,7 @@ def _hashes(root: Path) -> str:
 
 def _growth(root: Path) -> str:
     sizes = sorted(root.glob("growth-*"), key=lambda place: float(place.name.removeprefix("growth-")))
-    measured = {place.name.removeprefix("growth-"): _figures(place) for place in sizes}
+    measured = {place.name.removeprefix("growth-"): figures for place in sizes if (figures := _figures(place))}
     if not measured:
         return ""
     lines = ["## Growth", "", f"| step | {' | '.join(f'{size}x: s, CPU s, GB' for size in measured)} |",
