@@ -16,6 +16,8 @@ from schemas import samples
 from schemas.table import Table
 from schemas.target_groups import target_groups
 
+TABLES = (target_groups.name, samples.increc_samples.name, samples.hccp_samples.name)
+
 _KEPT = "[x for x, i in {0} if levels[i] IN ('purchased', 'clicked', 'exposed')]"
 _DRAWN = "levels NOT IN ('purchased', 'clicked', 'exposed')"
 
@@ -95,7 +97,7 @@ def compared(root: str, day: date, engines: list[Rows], one_in: int = 1) -> tupl
     """Every hash as (table, engine, rows, hash), and a line for each difference: none is what has to be."""
     connection, found, faults = connect(root, day), [], []
     whole = {target_groups.name: target_groups, samples.increc_samples.name: samples.increc_samples}
-    for name in (*whole, "hccp_samples"):
+    for name in TABLES:
         those = [rows for rows in engines if name in rows.places]
         made = [
             hashed(connection, whole[name], rows.places[name]) if name in whole
