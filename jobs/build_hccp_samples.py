@@ -48,11 +48,11 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     attributed = attribute(events, around, hours, labelling["attribution"])
 
     asked = around.where(F.col("date") == day).select("request_id", "user_id", "request_time")
-    passed = by_stage(store.read(stages, day))
-    lists = store.read(retrievals, day).groupBy("request_id").agg(F.collect_list("item_ids").alias("channels"))
-    funnel = asked.join(attributed_actions(groups), on="request_id")
-    for part in (with_feedback(store.read(impressions, day), attributed, scenario), passed, lists):
-        funnel = funnel.join(part, on="request_id")
+    feedback = with_feedback(store.read(impressions, day), attributed, scenario)
+    lists = logged_lists(store.read(retrievals, day), store.read(stages, day))
+    funnel = asked.join(attributed_actions(groups), on="request_id", how="inner")
+    for part in (feedback, lists):
+        funnel = funnel.join(part, on="request_id", how="inner")
     rows = samples(leveled(funnel, arguments.seed), store.read(user_histories, day))
     settings = {"seed": arguments.seed, "labelling": labelling, "ranked": RANKED, "filtered": FILTERED}
     return {"rows_written": store.replace(hccp_samples, day, rows.select(*hccp_samples.names), settings)}
@@ -104,19 +104,27 @@ def with_feedback(impressions: DataFrame, attributed: DataFrame, scenario: str) 
     )
 
 
-def by_stage(passed: DataFrame) -> DataFrame:
-    """One row per request with a ranking or re_ranking row: `ranking` and `pre_ranking` (null if not logged)."""
+def logged_lists(retrievals: DataFrame, passed: DataFrame) -> DataFrame:
+    """One row per request with a retrieval and a ranking or re_ranking row.
+
+    `channels`: every channel's list; `ranking` and `pre_ranking`: what these stages let through (the latter null if
+    not logged). Both tables go through one shuffle and are gathered after it: before it there is little to gather.
+    """
+    columns = ["request_id", "stage", "item_ids"]
+    rows = retrievals.withColumn("stage", F.lit(None).cast("string")).select(columns).union(passed.select(columns))
 
     def output(stage: Stage) -> Column:
-        return F.first(F.when(F.col("stage") == stage.value, F.col("item_ids")), ignorenulls=True)
+        return F.get(F.collect_list(F.when(F.col("stage") == stage.value, F.col("item_ids"))), F.lit(0))
 
     return (
-        passed.groupBy("request_id")
+        rows.repartition("request_id")
+        .groupBy("request_id")
         .agg(
+            F.collect_list(F.when(F.col("stage").isNull(), F.col("item_ids"))).alias("channels"),
             F.coalesce(output(Stage.RANKING), output(Stage.RE_RANKING)).alias("ranking"),
             output(Stage.PRE_RANKING).alias("pre_ranking"),
         )
-        .where("ranking IS NOT NULL")
+        .where((F.size("channels") > 0) & F.col("ranking").isNotNull())
     )
 
 

@@ -20,6 +20,7 @@ from schemas.spark import Store, session
 
 DAYS = 30
 LENGTH = 50
+_TICK = timedelta(microseconds=1)
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -46,8 +47,17 @@ def histories(asked: DataFrame, events: DataFrame, day: date) -> DataFrame:
     event = F.struct("event_time", "event_id", "item_id", "action", "logged_time")
     users = asked.select("user_id").distinct()
     events = events.join(users, on="user_id", how="left_semi")
-    per_user = trimmed(events, day).groupBy("user_id").agg(F.sort_array(F.collect_list(event)).alias("events"))
-    known = F.slice(F.reverse(F.filter("events", _known)), 1, LENGTH)
+    known_from = F.greatest(F.col("event_time") + F.lit(_TICK), F.col("logged_time"))
+    per_user = (
+        trimmed(events, day)
+        .groupBy("user_id")
+        .agg(
+            F.sort_array(F.collect_list(event)).alias("events"),
+            F.sort_array(F.collect_list("event_time")).alias("event_times"),
+            F.sort_array(F.collect_list(known_from)).alias("known_times"),
+        )
+    )
+    known = F.slice(F.reverse(F.filter(_latest(), _known)), 1, LENGTH)
     return (
         asked.join(per_user, on="user_id", how="left")
         .withColumn("known", F.reverse(F.coalesce(known, F.array().cast(per_user.schema["events"].dataType))))
@@ -74,6 +84,22 @@ def trimmed(events: DataFrame, day: date) -> DataFrame:
         .withColumn("place", F.row_number().over(newest))
         .where(~F.col("settled") | (F.col("place") <= LENGTH))
     )
+
+
+def _latest() -> Column:
+    """The part of the user's events that holds the last 50 known at the request, found without a look at each.
+
+    Of the events before the request, in their order, the last 50 of n known ones come after the first n - 50.
+    """
+    before = _count_below("event_times", F.col("request_time"))
+    first = F.greatest(F.lit(1), _count_below("known_times", F.col("request_time") + F.lit(_TICK)) - LENGTH + 1)
+    return F.slice("events", first, before - first + 1)
+
+
+def _count_below(times: str, bound: Column) -> Column:
+    """How many of the ascending times are below the bound: its place among them, which Spark compiles to find."""
+    never_null = F.coalesce(bound, F.timestamp_seconds(F.lit(0)))  # lets Spark sort bare numbers
+    return F.array_position(F.sort_array(F.concat(times, F.array(never_null))), never_null).cast("int") - 1
 
 
 def _known(event: Column) -> Column:

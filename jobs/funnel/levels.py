@@ -1,30 +1,25 @@
 """The levels of a request's hybrid sample: where in the funnel each of its items ended.
 
-Spark compiles functions of whole lists and interprets functions of their elements, at about a microsecond an element
-with all that stands inside them. So the latter are few and small, and apart from the former: a column a step. A column
-that a function of elements uses is bound there, since Spark may copy its expression to the place of its only use.
+Spark compiles functions of whole lists and of rows, and interprets functions of a list's elements, at about a
+microsecond an element. So every listed item becomes a row for as long as its key is computed and compared with a
+bound; the few below it are gathered again. They need no shuffle: a request's rows stay together. One of them carries
+the request's own columns, the others none.
 """
+
+from functools import reduce
+from operator import or_
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.funnel.sampling import (
-    HASH_BITS,
-    bind,
-    capped_factor,
-    inverse_probability,
-    keyed_hash,
-    pareto_key,
-    smallest,
-    uniform,
-)
+from jobs.funnel.sampling import capped_factor, inverse_probability, pareto_key, smallest, uniform
 from schemas.labels import Level
 
 RANKED, FILTERED = 10, 40
 
 
 def leveled(requests: DataFrame, seed: int) -> DataFrame:
-    """Add the request's sample, best first: item_ids, levels, sampling_weights.
+    """Add the request's sample, best first: item_ids, levels, sampling_weights; drop pre_ranking and channels.
 
     Args:
         requests: one row per request with
@@ -37,117 +32,106 @@ def leveled(requests: DataFrame, seed: int) -> DataFrame:
     shown = (Level.PURCHASED, Level.CLICKED, Level.EXPOSED)
     sizes = {level: F.size(level.value) for level in shown}
     sizes |= {Level.RANKED: F.size("ranked"), Level.FILTERED: F.size("filtered")}
-    alike = F.array_repeat(F.lit(1.0).cast("float"), F.size("shown"))
-    inverse = F.greatest(F.lit(1.0), F.size("dropped") / F.lit(float(FILTERED))).cast("float")
+    alike = F.array_repeat(F.lit(1.0), F.size("shown"))
+    weights = F.transform("ranked.rank", lambda rank: inverse_probability(F.log2(rank + 1), F.col("factor")))
+    inverse = F.array_repeat(F.greatest(F.lit(1.0), F.col("dropped") / FILTERED), F.size("filtered"))
     return (
-        requests.withColumn("shown", F.concat(*(level.value for level in shown)))
-        .withColumn("unexposed", _unexposed())
-        .withColumn("factor", capped_factor(F.transform("unexposed", _weight), RANKED))
-        .withColumn("keys", _keys(seed))
+        _gathered(_measured(requests), seed)
         .withColumn("ranked", _ranked())
-        .withColumn("dropped", _dropped())
-        .withColumn("few", _few(seed))
-        .withColumn("drawn", _drawn(seed))
         .withColumn("filtered", _merged())
         .withColumn(
             "item_ids",
             F.concat(*(_as_ranked(level.value) for level in shown), F.col("ranked.item_id"), "filtered"),
         )
         .withColumn("levels", F.concat(*(F.array_repeat(F.lit(level.value), size) for level, size in sizes.items())))
-        .withColumn(
-            "sampling_weights",
-            F.concat(alike, F.col("ranked.weight").cast("array<float>"), F.array_repeat(inverse, F.size("filtered"))),
-        )
+        .withColumn("sampling_weights", F.concat(alike, weights, inverse).cast("array<float>"))
     )
+
+
+def _measured(requests: DataFrame) -> DataFrame:
+    """Add what the draws need to know of a request as a whole.
+
+    shown: all exposed items; above: all items of a level before `filtered`, or null if pre-ranking was not logged;
+    dropped: how many were retrieved and dropped by pre-ranking; ranks: of the unexposed; factor: of their weights.
+    """
+    dropped = F.when(F.col("above").isNotNull(), F.size(F.array_except(F.flatten("channels"), "above")))
+    return (
+        requests.withColumn("shown", F.concat("purchased", "clicked", "exposed"))
+        .withColumn("above", F.concat("pre_ranking", "shown", "ranking"))
+        .withColumn("dropped", F.coalesce(dropped, F.lit(0)))
+        .withColumn("ranks", _unexposed_ranks())
+        .withColumn("factor", capped_factor(F.transform("ranks", lambda rank: 1 / F.log2(rank + 1)), RANKED))
+    )
+
+
+def _unexposed_ranks() -> Column:
+    """array<int>: the ranks in the ranking's output that were not exposed."""
+    exposed = F.transform(F.array_intersect("ranking", "shown"), lambda item: F.array_position("ranking", item))
+    # slice, since sequence(1, 0) counts down
+    ranks = F.slice(F.sequence(F.lit(1), F.greatest(F.lit(1), F.size("ranking"))), F.lit(1), F.size("ranking"))
+    return F.array_except(ranks, exposed.cast("array<int>"))
+
+
+def _gathered(measured: DataFrame, seed: int) -> DataFrame:
+    """Each request's candidates: those listed items whose keys can be among the smallest.
+
+    near_ranked: array<struct<key, rank, item_id>>; near_filtered: array<struct<key, item_id, place>>, an item once
+    for each channel that returned it.
+    """
+    lists = F.posexplode(F.concat(F.array("ranking"), "channels")).alias("list", "listed")
+    left = ("request_id", "channels", "pre_ranking", "ranks", "above")
+    carried = [name for name in measured.columns if name not in left]
+    # outer: an empty ranking gives a row too, the one that carries the request
+    items = measured.select("*", lists).select("*", F.posexplode_outer("listed").alias("before", "item_id"))
+    in_ranking, place = F.col("list") == 0, F.col("before") + 1
+    chance = uniform(seed, F.col("request_id"), F.col("item_id"))
+    key = pareto_key(chance, inverse_probability(F.log2(place + 1), F.col("factor")))
+    parts = {
+        "request": (in_ranking & (F.coalesce("before", F.lit(0)) == 0), F.struct(*carried)),
+        "near_ranked": (
+            in_ranking & _ranked_near(key) & ~F.array_contains("shown", F.col("item_id")),
+            F.struct(key.alias("key"), place.alias("rank"), "item_id"),
+        ),
+        "near_filtered": (
+            ~in_ranking & _filtered_near(chance) & ~F.array_contains("above", F.col("item_id")),
+            F.struct(chance.alias("key"), "item_id", place.alias("place")),
+        ),
+    }
+    rows = items.where(reduce(or_, (holds for holds, _ in parts.values()))).select(
+        "request_id", *(F.when(holds, part).alias(name) for name, (holds, part) in parts.items())
+    )
+    # not first(): for every row it would copy the request that it has found
+    gathered = rows.groupBy("request_id").agg(*(F.collect_list(name).alias(name) for name in parts))
+    gathered = gathered.withColumn("request", F.get("request", F.lit(0)))
+    return gathered.select("request_id", "request.*", "near_ranked", "near_filtered")
+
+
+def _ranked_near(key: Column) -> Column:
+    """Of more than 100 unexposed items at least 10 have a key below 6, but for one request in 10^10.
+
+    A key is below t with probability t p / (1 - p + t p): 43 of 140 are.
+    """
+    return (F.size("ranks") <= 10 * RANKED) | (key < 6.0)
+
+
+def _filtered_near(chance: Column) -> Column:
+    """At least 40 dropped items have a chance below 100 / dropped, but for one request in 10^11."""
+    return chance < 2.5 * FILTERED / F.greatest(F.lit(1), F.col("dropped"))
+
+
+def _ranked() -> Column:
+    """array<struct<rank, item_id>>: the 10 with the smallest keys, in the ranking's order."""
+    drawn = smallest(F.col("near_ranked"), RANKED)
+    return F.sort_array(F.arrays_zip(drawn["rank"].alias("rank"), drawn["item_id"].alias("item_id")))
+
+
+def _merged() -> Column:
+    """The 40 with the smallest keys, in merged retrieval order: best position in a channel, then item_id."""
+    drawn = F.slice(F.array_distinct(F.sort_array("near_filtered")["item_id"]), 1, FILTERED)
+    places = F.arrays_zip(F.col("near_filtered.place").alias("place"), F.col("near_filtered.item_id").alias("item_id"))
+    return F.array_intersect(F.sort_array(places)["item_id"], drawn)
 
 
 def _as_ranked(items: str) -> Column:
     """The items in the ranking's order; those missing there come last, by item_id."""
     return F.concat(F.array_intersect("ranking", items), F.sort_array(F.array_except(items, "ranking")))
-
-
-def _unexposed() -> Column:
-    """array<struct<rank, item_id>> of the ranking's output that was not exposed."""
-    exposed = F.transform(F.array_intersect("ranking", "shown"), lambda item: F.array_position("ranking", item))
-    # slice, since sequence(1, 0) counts down
-    ranks = F.slice(F.sequence(F.lit(1), F.greatest(F.lit(1), F.size("ranking"))), F.lit(1), F.size("ranking"))
-    ranks = F.array_except(ranks.cast("array<bigint>"), exposed)
-    return F.arrays_zip(ranks.alias("rank"), F.array_except("ranking", "shown").alias("item_id"))
-
-
-def _weight(one: Column) -> Column:
-    return 1 / F.log2(one["rank"] + 1)
-
-
-def _keys(seed: int) -> Column:
-    """array<double>: the sampling key of each of `unexposed`, whose weight is 1 / log2(rank + 1)."""
-
-    def key(one: Column, factor: Column) -> Column:
-        return pareto_key(uniform(seed, F.col("request_id"), one["item_id"]), _inverse(one["rank"], factor))
-
-    return bind(F.col("factor"), lambda factor: F.transform("unexposed", lambda one: key(one, factor)))
-
-
-def _ranked() -> Column:
-    """The 10 of `unexposed` with the smallest `keys`, in the ranking's order.
-
-    array<struct<item_id, weight>>; the weight is the sample's, 1 / inclusion probability.
-    """
-    last = F.get(F.sort_array("keys"), F.least(F.size("keys"), F.lit(RANKED)) - 1)
-
-    def sampled(one: Column, factor: Column) -> Column:
-        return F.struct(one["item_id"].alias("item_id"), _inverse(one["rank"], factor).alias("weight"))
-
-    def chosen(last: Column, factor: Column) -> Column:
-        kept = F.filter(F.arrays_zip("unexposed", "keys"), lambda one: one["keys"] <= last)
-        return F.transform(F.slice(kept, 1, RANKED), lambda one: sampled(one["unexposed"], factor))
-
-    return bind(F.struct(last.alias("last"), "factor"), lambda bound: chosen(bound["last"], bound["factor"]))
-
-
-def _inverse(rank: Column, factor: Column) -> Column:
-    """1 / the inclusion probability of an unexposed item at this rank."""
-    return inverse_probability(F.log2(rank + 1), factor)
-
-
-def _dropped() -> Column:
-    """What was retrieved and dropped by pre-ranking; empty if pre-ranking was not logged."""
-    above = F.concat("pre_ranking", "shown", "ranking")
-    return F.coalesce(F.array_except(F.flatten("channels"), above), F.array().cast("array<bigint>"))
-
-
-def _few(seed: int) -> Column:
-    """Those dropped with a hash below twice the share that is wanted."""
-    bound = F.lit(2.0 * FILTERED * 2**HASH_BITS) / F.greatest(F.lit(1), F.size("dropped"))
-    return bind(
-        bound.cast("bigint"),
-        lambda bound: F.filter("dropped", lambda item: keyed_hash(seed, F.col("request_id"), item) < bound),
-    )
-
-
-def _drawn(seed: int) -> Column:
-    """40 of what was dropped, uniformly: those with the smallest hashes.
-
-    `few` holds them all but for one request in a million: only `few` is sorted.
-    """
-    enough = F.when(F.size("few") >= FILTERED, F.col("few")).otherwise(F.col("dropped"))
-    keyed = F.transform(
-        enough, lambda item: F.struct(keyed_hash(seed, F.col("request_id"), item).alias("key"), item.alias("item_id"))
-    )
-    return F.transform(smallest(keyed, FILTERED), lambda pair: pair.item_id)
-
-
-def _merged() -> Column:
-    """`drawn` in merged retrieval order: best position in a channel, then item_id."""
-
-    def placed(channel: Column, drawn: Column) -> Column:
-        return F.transform(
-            F.array_intersect(channel, drawn),
-            lambda item: F.struct(F.array_position(channel, item).alias("place"), item.alias("item_id")),
-        )
-
-    def order(drawn: Column) -> Column:
-        places = F.sort_array(F.flatten(F.transform("channels", lambda channel: placed(channel, drawn))))
-        return F.array_distinct(F.transform(places, lambda one: one.item_id))
-
-    return bind(F.col("drawn"), order)

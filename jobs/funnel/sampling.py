@@ -36,12 +36,10 @@ def capped_factor(weights: Column, count: int) -> Column:
     The items capped at 1 are the k heaviest; k is the smallest number for which c no longer caps the next one.
     """
 
-    def factor(weights: Column, total: Column) -> Column:
-        shares = F.transform(F.sequence(F.lit(0), F.lit(count - 1)), lambda k: _share(weights, total, count, k))
-        return F.get(F.filter(shares, lambda share: share.factor * share.heaviest <= 1.0), F.lit(0)).factor
-
     def capped(weights: Column) -> Column:
-        found = bind(_sum(weights), lambda total: factor(weights, total))
+        found = bind(
+            _sum(weights), lambda total: F.coalesce(*(_factor(weights, total, count, k) for k in range(count)))
+        )
         return F.when(F.size(weights) > count, found)
 
     return bind(weights, capped)
@@ -70,11 +68,11 @@ def pareto_key(chance: Column, inverse: Column) -> Column:
     return (inverse - 1) / (1 / chance - 1)
 
 
-def _share(weights: Column, total: Column, count: int, capped: Column) -> Column:
-    """With the first `capped` items at 1: the factor c for the others, and the heaviest of them."""
-    others = total - _sum(F.slice(weights, F.lit(1), capped))
-    factor = F.try_divide(F.lit(count) - capped, others)
-    return F.struct(factor.alias("factor"), F.get(weights, capped).alias("heaviest"))
+def _factor(weights: Column, total: Column, count: int, capped: int) -> Column:
+    """With the first `capped` items at 1: the factor c for the others; null if it caps the heaviest of them."""
+    others = total - sum((F.get(weights, F.lit(k)) for k in range(capped)), F.lit(0.0))
+    factor = F.try_divide(F.lit(count - capped), others)
+    return F.when(factor * F.get(weights, F.lit(capped)) <= 1.0, factor)
 
 
 def _sum(weights: Column) -> Column:
