@@ -32,7 +32,6 @@ from schemas.logs import requests, retrievals
 from schemas.reports import channel_value
 from schemas.staleness import stale_dates
 from schemas.storage import Root
-from schemas.table import MissingDataError
 from schemas.target_groups import target_groups
 
 _COLUMNS = {
@@ -100,23 +99,11 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
         for table, columns in _COLUMNS.items():
             rows, made_from[table.path] = arrow.stream(root, table, day, columns)
             connection.register(table.name, rows)
-        labelling = labelled(root, day, made_from[target_groups.path])
+        labelling = delta_log.settings(Root.of(root), target_groups, day, made_from[target_groups.path])
         value = connection.sql(_VALUE, params={"scenario": labelling["scenario"]}).to_arrow_table()
     value = value.cast(channel_value.schema)
     written = arrow.write(root, channel_value, day, value, made_from, {"labelling": labelling})["rows"]
     return {"rows_written": written}
-
-
-def labelled(root: str, day: date, version: int) -> dict:
-    """The settings with which the date was labelled, in that version of the labels.
-
-    Raises:
-        MissingDataError: no commit labelled it.
-    """
-    for number, recorded, _ in delta_log.replacements(Root.of(root), target_groups, day.isoformat()):
-        if number <= version:
-            return recorded["settings"]
-    raise MissingDataError(f"{target_groups.path} was never written for {day} below {root}")
 
 
 def stale(root: str, days: list[date]) -> list[date]:

@@ -52,6 +52,18 @@ def replacements(root: Root, table: Table, day: str) -> Iterator[tuple[int, dict
             yield number, recorded, _rows(info)
 
 
+def settings(root: Root, table: Table, day: date, version: int) -> dict:
+    """The settings with which one date was last written, as a version of the table has it.
+
+    Raises:
+        MissingDataError: no commit up to that version wrote the date.
+    """
+    for number, recorded, _ in replacements(root, table, day.isoformat()):
+        if number <= version:
+            return recorded["settings"]
+    raise MissingDataError(f"{table.path} was never written for {day} below {root.path}")
+
+
 def newest(root: Root, table: Table) -> dict[date, tuple[int, dict]]:
     """Date -> version and record of the commit that wrote it last; none if there is no such table."""
     found = {}

@@ -223,10 +223,7 @@ class Store:
             MissingDataError: no commit replaced that date.
         """
         self._delta(table)
-        for version, recorded, _ in delta_log.replacements(self.root, table, day.isoformat()):
-            if version <= self.made_from[table.path]:
-                return recorded["settings"]
-        raise MissingDataError(f"{table.path} was never written for {day} below {self.root.path}")
+        return delta_log.settings(self.root, table, day, self.made_from[table.path])
 
     def _delta(self, table: Table) -> DataFrame:
         if not self.has(table):
