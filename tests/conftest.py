@@ -12,8 +12,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 # Jobs of seconds on two cores: compiling well costs more than it saves, and by default so little code is kept that
 # compiling would stop for good. The jobs that tests start inherit it.
-_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m"
-os.environ.setdefault("PYSPARK_SUBMIT_ARGS", f"--driver-java-options '{_JAVA}' pyspark-shell")
+os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC")
 
 
 @pytest.fixture(scope="session")

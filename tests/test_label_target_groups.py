@@ -75,8 +75,7 @@ def many(spark, tmp_path_factory):
     return root, logs
 
 
-@pytest.mark.parametrize("attribution", ["last_request", "every_request"])
-@pytest.mark.parametrize("hours", [6, 24])
+@pytest.mark.parametrize(("hours", "attribution"), [(6, "every_request"), (24, "last_request")])
 def test_generated_logs_against_plain_loops(spark, many, hours, attribution):
     root, logs = many
     assert len(logs["requests"]) >= 10_000

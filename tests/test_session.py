@@ -24,7 +24,6 @@ def test_the_submitters_settings_win_but_for_those_that_the_tables_need(tmp_path
     flags = [word for key, value in said.items() for word in ("--conf", f"{key}={value}")]
     submit = [Path(sys.executable).parent / "spark-submit", "--master", "local[1]", *flags, script]
     surroundings = {**os.environ, "PYTHONPATH": str(PROJECT), "PYSPARK_PYTHON": sys.executable}
-    surroundings.pop("PYSPARK_SUBMIT_ARGS", None)
     done = subprocess.run(submit, env=surroundings, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["told", "7", "UTC", "zstd"]
