@@ -35,6 +35,7 @@ from schemas.table import MissingDataError, Table
 # Opening a file costs Spark about as much as reading 4 MiB. What is merged stays below what one task reads at once,
 # so that a date's scan keeps its tasks.
 SMALL, MANY, MERGED = 8 << 20, 16, 64 << 20
+LISTING_TASKS = 32
 KEPT = "delta.deletedFileRetentionDuration"
 
 
@@ -95,6 +96,8 @@ def vacuum(store: Store, root: str, table: Table, retention_days: int) -> dict[s
     # VACUUM deletes an old file as soon as the table has forgotten when it was removed, after 7 days if not told.
     if arrow.delta(root, table).metadata().configuration.get(KEPT) != kept:
         store.spark.sql(f"ALTER TABLE delta.`{uri}` SET TBLPROPERTIES ('{KEPT}' = '{kept}')")
+    # Delta lists the table's folders in as many tasks: 10,000, if not told.
+    store.spark.conf.set("spark.sql.sources.parallelPartitionDiscovery.parallelism", LISTING_TASKS)
     before = {file.path: file.size for file in store.root.files(table.path)}
     DeltaTable.forPath(store.spark, uri).vacuum(24 * retention_days)
     after = {file.path for file in store.root.files(table.path)}
