@@ -52,7 +52,7 @@ def test_the_day_has_skewed_users_and_long_lists(root):
     most, median = connection.execute(
         "SELECT max(n), median(n) FROM (SELECT count(*) AS n FROM all_asked GROUP BY user_id)"
     ).fetchone()
-    assert most > 20 * median
+    assert most > 10 * median
 
 
 @pytest.mark.parametrize("table", ["target_groups", "increc_samples", "hccp_samples"])

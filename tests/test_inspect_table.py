@@ -199,7 +199,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("nothing_such",), "no table is named 'nothing_such'; the tables are conversions, evaluations,"),
+        (("nothing_such",), "no table is named 'nothing_such'; the tables are channel_value, conversions,"),
         (("users",), "logs/users is not below"),
         (("requests", "--date", "2023-01-01"), "logs/requests has no date 2023-01-01; dates there: 2024-03-01"),
         (("--date", "2023-01-01"), "is of 2023-01-01; dates there: 2024-02-29 to 2024-03-01"),
