@@ -58,8 +58,11 @@ def histories(asked: DataFrame, events: DataFrame, day: date) -> DataFrame:
         )
     )
     known = F.slice(F.reverse(F.filter(_latest(), _known)), 1, LENGTH)
+    # A date's requests are a file or two, so they would be as many tasks; a number is not coalesced again.
+    tasks = asked.sparkSession.sparkContext.defaultParallelism
     return (
-        asked.join(per_user, on="user_id", how="left")
+        asked.repartition(tasks, "request_id")
+        .join(per_user, on="user_id", how="left")
         .withColumn("known", F.reverse(F.coalesce(known, F.array().cast(per_user.schema["events"].dataType))))
         .select(
             "request_id",
