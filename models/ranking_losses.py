@@ -1,7 +1,8 @@
 """Losses of a pre-ranker over the items of a request: pure functions, one value per request.
 
 B requests, C candidates of a request (padded), E easy negatives of a request. A mask is True where there is
-an item; what is padded may hold anything. Sums over a request stay sums only where the formula says so.
+an item; what is padded may hold anything. Sums over a request stay sums only where the formula says so. The
+baselines' losses are in `baseline_losses` and `relaxed_sorting_losses`.
 
 Sources: HCCP (arXiv 2502.10284), ListMLE (Xia et al., ICML 2008), InfoNCE (arXiv 1807.03748). Marks: [P] the
 paper's own claim, [R] a reader's account of it, [D] decided here.
@@ -10,7 +11,7 @@ paper's own claim, [R] a reader's account of it, [D] decided here.
 import tensorflow as tf
 
 # Far below any score, yet finite: an infinity times a zero gradient is not a number.
-_NOTHING = -1e9
+NOTHING = -1e9
 
 
 def response(
@@ -38,7 +39,7 @@ def response(
     losses_BC += tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(purchased_BC, tf.float32), purchase_logits_BC)
     if weights_BC is not None:
         losses_BC *= weights_BC
-    return _mean(losses_BC, exposed_BC)
+    return mean_where(losses_BC, exposed_BC)
 
 
 def list_mle(
@@ -62,10 +63,10 @@ def list_mle(
     """
     placed_BC = mask_BC if placed_BC is None else placed_BC & mask_BC
     order_BC = tf.argsort(tf.where(mask_BC, ranks_BC, tf.int32.max), axis=1, stable=True)
-    masked_BC = tf.where(mask_BC, scores_BC, _NOTHING)
+    masked_BC = tf.where(mask_BC, scores_BC, NOTHING)
     sorted_BC = tf.gather(masked_BC, order_BC, batch_dims=1)
     losses_BC = tf.math.cumulative_logsumexp(sorted_BC, axis=1, reverse=True) - sorted_BC
-    return _mean(losses_BC, tf.gather(placed_BC, order_BC, batch_dims=1))
+    return mean_where(losses_BC, tf.gather(placed_BC, order_BC, batch_dims=1))
 
 
 def margin_info_nce(
@@ -98,8 +99,8 @@ def margin_info_nce(
     logits_BC = scores_BC / temperature
     negatives_BN = tf.concat(
         [
-            tf.where(hard_BC, (scores_BC - margins_BC) / temperature, _NOTHING),
-            tf.where(easy_BE, easy_scores_BE / temperature, _NOTHING),
+            tf.where(hard_BC, (scores_BC - margins_BC) / temperature, NOTHING),
+            tf.where(easy_BE, easy_scores_BE / temperature, NOTHING),
         ],
         axis=1,
     )
@@ -110,8 +111,8 @@ def margin_info_nce(
     return tf.reduce_sum(tf.where(positives_BC, losses_BC, 0.0), axis=1)
 
 
-def _mean(values_BC: tf.Tensor, mask_BC: tf.Tensor) -> tf.Tensor:
-    """[B]: the mean of the values in the mask, 0 where it is empty."""
-    weights_BC = tf.cast(mask_BC, tf.float32)
-    total_B = tf.reduce_sum(tf.where(mask_BC, values_BC, 0.0), axis=1)
-    return tf.math.divide_no_nan(total_B, tf.reduce_sum(weights_BC, axis=1))
+def mean_where(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """[B]: the mean of the values [B, ...] in the mask [B, ...], 0 where it is empty."""
+    axes = list(range(1, len(mask.shape)))
+    total_B = tf.reduce_sum(tf.where(mask, values, 0.0), axis=axes)
+    return tf.math.divide_no_nan(total_B, tf.reduce_sum(tf.cast(mask, tf.float32), axis=axes))
