@@ -15,9 +15,11 @@ from models.hccp_bases import BASES
 from models.hccp_inputs import COUNTS, SIGNATURE, user_inputs
 from models.hccp_objectives import OBJECTIVES
 from models.hccp_presets import HccpSettings
-from models.inputs import Batch, size, take
+from models.inputs import Batch, Ragged, size, take
 
 _ROWS_AT_ONCE = 4096
+_PAIRS_AT_ONCE = 262_144
+_LISTS_AT_ONCE = 32  # a network that crosses user and item holds hundreds of numbers a pair
 
 
 class Hccp(tfrs.Model):
@@ -65,13 +67,56 @@ class Hccp(tfrs.Model):
         some = tf.TensorSpec((None, None), tf.int32)
         self._serve_users = tf.function(self._users, input_signature=[some, some])
         self._serve_items = tf.function(self._items, input_signature=[tf.TensorSpec((None,), tf.int32)])
+        self._serve_lists = tf.function(self._lists, input_signature=[some, some, some])
 
-    # --- vectors, for evaluation and serving
+    # --- for evaluation and serving: scores of any base, vectors of one that has them
 
     @property
     def item_vocabulary(self) -> np.ndarray:
         """The ids of the items that the model knows, int64 [C]."""
         return self.catalogue.item_ids
+
+    @property
+    def has_vectors(self) -> bool:
+        """Whether the base's scores are inner products of vectors that it gives."""
+        return hasattr(self.base, "users") and hasattr(self.base, "items")
+
+    def scores(self, rows: Batch, requests: np.ndarray, item_ids: np.ndarray) -> np.ndarray:
+        """What orders a request's candidates, float32 [N], for N pairs of a request and an item in any order.
+
+        Args:
+            rows: of requests: history_item_ids, history_actions, as `inputs.decode` or `inputs.batches` gives them.
+            requests: the index in `rows` of each pair's request, int64 [N].
+            item_ids: each pair's item, int64 [N]; an unknown id is scored as its bucket is.
+        """
+        by = self._scores_by_vectors if self.has_vectors else self._scores_by_lists
+        return by(rows, requests, item_ids)
+
+    def _scores_by_vectors(self, rows: Batch, requests: np.ndarray, item_ids: np.ndarray) -> np.ndarray:
+        """Each user's and each item's vector is made once."""
+        own, places = np.unique(item_ids, return_inverse=True)
+        users_BD = self.user_vectors(rows)
+        parts = [self.item_vectors(own[n : n + _PAIRS_AT_ONCE]) for n in range(0, len(own), _PAIRS_AT_ONCE)]
+        items_CD = np.concatenate(parts) if parts else np.zeros((0, users_BD.shape[1]), np.float32)
+        scores = np.empty(len(places), np.float32)
+        for start in range(0, len(places), _PAIRS_AT_ONCE):
+            part = slice(start, start + _PAIRS_AT_ONCE)
+            scores[part] = self.score(users_BD[requests[part]], items_CD[places[part]])
+        return scores
+
+    def _scores_by_lists(self, rows: Batch, requests: np.ndarray, item_ids: np.ndarray) -> np.ndarray:
+        """The network sees a few requests' whole lists at a time."""
+        order, lengths = np.argsort(requests, kind="stable"), np.bincount(requests, minlength=size(rows))
+        lists = Ragged(self.catalogue.lookup(item_ids[order]), np.concatenate([[0], np.cumsum(lengths)]))
+        scores = np.empty(len(order), np.float32)
+        for start in range(0, size(rows), _LISTS_AT_ONCE):
+            part = np.arange(start, min(start + _LISTS_AT_ONCE, size(rows)))
+            width = int(lengths[part].max())
+            fed, places = user_inputs(take(rows, part), self.catalogue, self.settings), lists.take(part)
+            found = self._serve_lists(fed["history_rows"], fed["history_actions"], places.padded(width)).numpy()
+            there = np.arange(width) < places.lengths[:, None]
+            scores[order[lists.offsets[start] : lists.offsets[part[-1] + 1]]] = found[there]
+        return scores
 
     def user_vectors(self, rows: Batch) -> np.ndarray:
         """Vectors of requests' users, float32 [B, D].
@@ -106,6 +151,18 @@ class Hccp(tfrs.Model):
     def item_vectors_of(self, item_ids_C) -> tf.Tensor:
         """`item_vectors` in plain TensorFlow operations, for export: int64 [C] -> [C, D]."""
         return self._items(self.catalogue.lookup_tensor(item_ids_C))
+
+    def scores_of(self, history_item_ids_BL, history_actions_BL, item_ids_BC) -> tf.Tensor:
+        """`scores` in plain TensorFlow operations, for export: int64 [B, L], int32 [B, L], int64 [B, C] -> [B, C].
+
+        Histories as `user_vectors_of` takes them.
+        """
+        rows_BL, rows_BC = (self.catalogue.lookup_tensor(ids) for ids in (history_item_ids_BL, item_ids_BC))
+        return self._lists(rows_BL, history_actions_BL, rows_BC)
+
+    def _lists(self, rows_BL: tf.Tensor, actions_BL: tf.Tensor, rows_BC: tf.Tensor) -> tf.Tensor:
+        users = {"history_rows": rows_BL, "history_actions": actions_BL}
+        return self.base(users, {"rows": rows_BC, "counts": tf.gather(self.counts, rows_BC)}).ranking
 
     def _users(self, rows_BL: tf.Tensor, actions_BL: tf.Tensor) -> tf.Tensor:
         return self.base.users({"history_rows": rows_BL, "history_actions": actions_BL})

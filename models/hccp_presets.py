@@ -78,6 +78,11 @@ def full() -> HccpSettings:
     return HccpSettings()
 
 
+def cold() -> HccpSettings:
+    """full with COLD's network instead of the dual tower."""
+    return replace(full(), base="cold")
+
+
 def exposed_only() -> HccpSettings:
     """Binary cross-entropy on exposures: what a team has today."""
     return replace(
@@ -204,7 +209,7 @@ MARGINS: dict[str, Callable[[], HccpSettings]] = {
 } | {"positive_margin_added_1": partial(positive_margin, -1.0)}
 
 PRESETS: dict[str, Callable[[], HccpSettings]] = {
-    preset.__name__: preset for preset in (full, *BASELINES, *ABLATIONS, tiny)
+    preset.__name__: preset for preset in (full, cold, *BASELINES, *ABLATIONS, tiny)
 } | MARGINS
 
 
