@@ -3,10 +3,10 @@
 Each model orders all retrieved items of a request, and its first K are looked at: ish, isph: hit rate of the items
 acted on, purchased in the scenario (any of the four actions counts as acted on); ash, asph: the same in any scenario;
 ranker_recall_10: of the ranker's first ten. ranker_ndcg is against the ranker's order over what the ranker saw; auc,
-gauc are on exposures. milliseconds_p50, _p99 are of one request of 600 candidates on this machine, as they come and
-with the items' vectors at hand; unlike all others they differ from run to run. The same is measured of random,
-hot_items and, where its stage is logged, the incumbent's order. Without any model of the day before only those are
-written. At most 2,000 requests are measured, chosen by a keyed hash.
+gauc are on exposures. milliseconds_p50, _p99 are of one request of 600 candidates on this machine, as they come and,
+of a base with vectors, with the items' at hand; unlike all others they differ from run to run. The same is measured
+of random, hot_items and, where its stage is logged, the incumbent's order. Without any model of the day before only
+those are written. At most 2,000 requests are measured, chosen by a keyed hash.
 
 Reads:  samples/hccp_samples, labels/target_groups, logs/retrievals, logs/stages (optional), features/item_stats,
         models/hccp of the day before
@@ -39,7 +39,6 @@ MODEL = "hccp"
 # Well below what a pre-ranker lets through: at its output size isph would be 1 by construction.
 CUTS = (10, 20, 50)
 _COLUMNS = ("request_id", "history_item_ids", "history_actions", "item_ids", "levels", "in_scenario_actions")
-_PAIRS_AT_ONCE = 262_144
 _AT_HAND = "item_vectors_at_hand"
 
 
@@ -78,9 +77,8 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     for directory in models if samples.num_rows else ():
         command.log(f"measuring {directory.place}")
         model = hccp.load(directory)
-        rows += rows_of(
-            directory.variant, directory.seed, measure(found, trained_scores(model, users, found), settings)
-        )
+        scores = model.scores(users, found.requests, found.item_ids)
+        rows += rows_of(directory.variant, directory.seed, measure(found, scores, settings))
         rows += rows_of(directory.variant, directory.seed, cost(model, users, found, settings))
     written = evaluations.replace_rows(root, day, MODEL, rows, made_from(root, day, models), asdict(settings))
     return {
@@ -102,19 +100,6 @@ def untrained_scores(found: Candidates, settings: Settings) -> dict[str, np.ndar
     }
     if found.pre_ranking_order.any():
         scores["incumbent"] = np.where(found.pre_ranking_order > 0, 1.0 / np.maximum(found.pre_ranking_order, 1), 0.0)
-    return scores
-
-
-def trained_scores(model: Hccp, users: inputs.Batch, found: Candidates) -> np.ndarray:
-    """The model's score of each candidate, float32 [N]; each item's vector is made once."""
-    item_ids, places = np.unique(found.item_ids, return_inverse=True)
-    users_BD = model.user_vectors(users)
-    parts = [model.item_vectors(item_ids[n : n + _PAIRS_AT_ONCE]) for n in range(0, len(item_ids), _PAIRS_AT_ONCE)]
-    items_CD = np.concatenate(parts) if parts else np.zeros((0, users_BD.shape[1]), np.float32)
-    scores = np.empty(len(places), np.float32)
-    for start in range(0, len(places), _PAIRS_AT_ONCE):
-        part = slice(start, start + _PAIRS_AT_ONCE)
-        scores[part] = model.score(users_BD[found.requests[part]], items_CD[places[part]])
     return scores
 
 
@@ -148,17 +133,25 @@ def measure(found: Candidates, scores: np.ndarray, settings: Settings) -> Iterat
 
 
 def cost(model: Hccp, users: inputs.Batch, found: Candidates, settings: Settings) -> Iterator[tuple]:
-    """Milliseconds to score one request, as TensorFlow runs here: the user's vector, the items' and the scores.
+    """Milliseconds to score one request, as TensorFlow runs here; of a base with vectors also with the items' at hand.
 
     One request at a time; the first ones warm up and do not count.
     """
     item_ids = np.resize(np.unique(found.item_ids), settings.timed_candidates)
-    held, warm_up, taken = model.item_vectors(item_ids), 10, {"all": [], _AT_HAND: []}
+    if model.has_vectors:
+        held = model.item_vectors(item_ids)
+        ways = {
+            "all": lambda one: model.score(model.user_vectors(one), model.item_vectors(item_ids)),
+            _AT_HAND: lambda one: model.score(model.user_vectors(one), held),
+        }
+    else:
+        ways = {"all": lambda one: model.scores(one, np.zeros(len(item_ids), np.int64), item_ids)}
+    warm_up, taken = 10, {segment: [] for segment in ways}
     for n in range(warm_up + settings.timed_requests):
         one = inputs.take(users, np.array([n % inputs.size(users)]))
         for segment, times in taken.items():
             started = time.perf_counter()
-            model.score(model.user_vectors(one), held if segment == _AT_HAND else model.item_vectors(item_ids))
+            ways[segment](one)
             times.append(1000 * (time.perf_counter() - started))
     for segment, times in taken.items():
         for percentile in (50, 99):

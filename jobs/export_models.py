@@ -4,11 +4,12 @@ A model passed if its evaluation on the day after stands above the `random` row 
 not evaluated yet, the checkpoint that it continued from (day before, same variant and seed) has to stand above it on
 the date. What counts is Inc@K of increc and ASH@K of hccp, at the smallest K that both rows have. A model that did
 not pass is held back, with the reason. Before anything is published the SavedModels are loaded back and compared with
-the model, and the index has to find 98 % of the exact top 100.
+the model, and the index has to find 98 % of the exact top 100. A pre-ranker whose network crosses user and item has no
+vectors: of it a SavedModel is published that scores a user's items.
 
 Reads:  models/increc, models/hccp, reports/evaluations, samples/increc_samples, samples/hccp_samples
-Writes: models/<model>/date=D/<variant>-seed<seed>: saved_model, item_vectors, index.faiss, index_ids, and `exported`
-        in its manifest; the directory is swapped in whole
+Writes: models/<model>/date=D/<variant>-seed<seed>: saved_model, of models with vectors item_vectors, index.faiss and
+        index_ids, and `exported` in its manifest; the directory is swapped in whole
 """
 
 import argparse
@@ -106,9 +107,7 @@ def export(directory: ModelDirectory, why: str) -> dict:
             manifest = directory.manifest()
             model, requests = load(directory), some_requests(directory.root, samples, directory.day)
             copy(directory, folder)
-            exported = serving.export(model, model.settings.history_length, model.user_vectors(requests), folder)
-            known = model.item_vocabulary[:QUERIES]
-            exported["largest_difference"] = serving.largest_difference(folder, model, requests, known)
+            exported = exported_to(folder, model, requests)
             check(directory, exported)
             weights = (folder / "checkpoint/weights.npz").read_bytes()
             made_from = {"checkpoint": hashlib.sha256(weights).hexdigest()[:16], "verdict": why}
@@ -119,17 +118,27 @@ def export(directory: ModelDirectory, why: str) -> dict:
     return exported
 
 
+def exported_to(folder: Path, model, requests: inputs.Batch) -> dict:
+    """Write what a server needs into the folder; returns what the manifest says of it."""
+    length = model.settings.history_length
+    if not model.has_vectors:
+        return serving.export_scorer(model, length, requests, folder)
+    exported = serving.export(model, length, model.user_vectors(requests), folder)
+    known = model.item_vocabulary[:QUERIES]
+    return exported | {"largest_difference": serving.largest_difference(folder, model, requests, known)}
+
+
 def check(directory: ModelDirectory, exported: dict) -> None:
     """Raise a WorkFailedError unless what was written serves what the model says."""
-    difference, recall = exported["largest_difference"], exported["index"]["recall"]
+    difference, index = exported["largest_difference"], exported.get("index")
     if not difference <= DIFFERENCE_AT_MOST:
         raise command.WorkFailedError(
-            f"{directory.place}: a SavedModel's vectors differ from the model's by {difference:.2g}, "
-            f"should be at most {DIFFERENCE_AT_MOST:.0e}; nothing was published"
+            f"{directory.place}: a SavedModel's {'vectors' if index else 'scores'} differ from the model's by "
+            f"{difference:.2g}, should be at most {DIFFERENCE_AT_MOST:.0e}; nothing was published"
         )
-    if not recall >= RECALL_AT_LEAST:
+    if index and not index["recall"] >= RECALL_AT_LEAST:
         raise command.WorkFailedError(
-            f"{directory.place}: the index finds {recall:.3f} of the exact top {exported['index']['recall_at']}, "
+            f"{directory.place}: the index finds {index['recall']:.3f} of the exact top {index['recall_at']}, "
             f"should be at least {RECALL_AT_LEAST}; nothing was published"
         )
 

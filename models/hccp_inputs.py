@@ -13,7 +13,8 @@ from models.inputs import PADDING, Batch, Ragged
 from schemas.labels import Level
 
 COLUMNS = (
-    "request_time", "history_item_ids", "history_actions", "item_ids", "levels", "teacher_ranks", "in_scenario_actions",
+    "request_time", "history_item_ids", "history_actions", "item_ids", "levels", "teacher_ranks", "actions",
+    "in_scenario_actions",
 )  # fmt: skip
 COUNTS = ("impressions", "clicks", "purchases", "conversions")
 LEVEL_CODES = {level: code for code, level in enumerate(Level, start=1)}  # as inputs.decode gives them
@@ -27,6 +28,7 @@ SIGNATURE = {
     "levels": tf.TensorSpec((None, None), tf.int32),  # [B, C], 0 for padding
     "ranks": tf.TensorSpec((None, None), tf.int32),
     "actions": tf.TensorSpec((None, None), tf.int32),  # in the scenario, 0 for none
+    "all_scenario_actions": tf.TensorSpec((None, None), tf.int32),
     "easy": tf.TensorSpec((None, None), tf.bool),  # [B, E], False where the item is one of the request's own
 }
 
@@ -77,6 +79,7 @@ def assemble(
         "levels": _padded(levels.map(np.where(learned, levels.values, 0)), width),
         "ranks": _padded(batch["teacher_ranks"], width),
         "actions": _padded(batch["in_scenario_actions"], width),
+        "all_scenario_actions": _padded(batch["actions"], width),
         "easy": ~(easy_BE[:, :, None] == own_BC[:, None, :]).any(axis=2) & (easy_BE != PADDING),
     }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from schemas.labels import Level
 
@@ -12,11 +13,19 @@ SIZES = ("default", "tiny")
 class HccpSettings:
     """Every setting of a pre-ranker and its training.
 
-    base: the network that scores, a name of `hccp.BASES`.
-    weight_response, weight_global, weight_local, weight_margin: weights of the loss terms; 0 leaves one out.
+    base: the network that scores, a name of `hccp_bases.BASES`.
+    objective: what it learns to lower, a name of `hccp_objectives.OBJECTIVES`.
+    weight_response, weight_global, weight_local, weight_margin: weights of the loss terms; 0 leaves one out. The
+        baselines heed the first alone.
+    weight_auxiliary: of a baseline's term beside its first one.
     ranked, filtered: whether that level's items are learned from.
-    margin_exposed, margin_ranked, margin_filtered: of hard negatives, in units of the temperature.
-    weight_clicked, weight_purchased: a clicked positive weighs 1 + the first in L_margin, a purchased one 1 + both.
+    margin_exposed, margin_ranked, margin_filtered: of hard negatives, in units of the temperature; taken from their
+        scores, so that a larger one pushes an item less.
+    margin_positive: the other form, in the same units: taken from a positive's score, which has to win by that more.
+    weight_clicked, weight_purchased: a clicked positive weighs 1 + the first in L_margin, a purchased one 1 + both;
+        the same in ASMOL, where they weigh its two terms.
+    chunk: so many items of the ranker's order make a chunk in COPR.
+    sort_temperature: of the relaxed sort in ARF and LCRON; near the length of the list.
     in_batch_easy, catalogue_easy: easy negatives a request, from other requests' items and from all items.
     unknown_share: share of item occurrences that are trained as unknown, so that a new item's vector means
         something.
@@ -24,18 +33,23 @@ class HccpSettings:
     """
 
     base: str = "dual_tower"
+    objective: str = "hybrid"
     weight_response: float = 1.0
     weight_global: float = 1.0
     weight_local: float = 0.5
     weight_margin: float = 1.0
+    weight_auxiliary: float = 1.0
     ranked: bool = True
     filtered: bool = True
     margin_exposed: float = 1.0
     margin_ranked: float = 0.75
     margin_filtered: float = 0.5
+    margin_positive: float = 0.0
     temperature: float = 1.0
     weight_clicked: float = 1.0
     weight_purchased: float = 2.0
+    chunk: int = 4
+    sort_temperature: float = 50.0
     in_batch_easy: int = 3
     catalogue_easy: int = 3
     dimensions: int = 32
@@ -62,6 +76,11 @@ class HccpSettings:
 def full() -> HccpSettings:
     """All levels and all terms."""
     return HccpSettings()
+
+
+def cold() -> HccpSettings:
+    """full with COLD's network instead of the dual tower."""
+    return replace(full(), base="cold")
 
 
 def exposed_only() -> HccpSettings:
@@ -104,7 +123,70 @@ def without_margin_loss() -> HccpSettings:
 
 def margin_zero() -> HccpSettings:
     """full with plain InfoNCE."""
-    return replace(full(), margin_exposed=0.0, margin_ranked=0.0, margin_filtered=0.0)
+    return hard_margin(0.0)
+
+
+def hard_margin(margin: float) -> HccpSettings:
+    """full with one margin for all hard negatives, in units of the temperature."""
+    return replace(full(), margin_exposed=margin, margin_ranked=margin, margin_filtered=margin)
+
+
+def positive_margin(margin: float) -> HccpSettings:
+    """full with the margin at the positive instead."""
+    return replace(margin_zero(), margin_positive=margin)
+
+
+def margins_reversed() -> HccpSettings:
+    """full, with the larger margins far from exposure instead of near it."""
+    return replace(full(), margin_exposed=0.5, margin_filtered=1.0)
+
+
+# --- baselines: other objectives on the same samples
+
+
+def bce_unexposed() -> HccpSettings:
+    """Binary cross-entropy with all that was not shown as negatives."""
+    return replace(full(), objective="bce_unexposed")
+
+
+def distillation() -> HccpSettings:
+    """The ranker's order on what it saw, and the response on exposures."""
+    return replace(full(), objective="distillation")
+
+
+def asmol() -> HccpSettings:
+    """ASMOL: multi-positive softmax of exposed, clicked and purchased."""
+    return replace(full(), objective="asmol")
+
+
+def copr() -> HccpSettings:
+    """COPR: the ranker's list in chunks, weighted by delta NDCG."""
+    return replace(full(), objective="copr")
+
+
+def rank_flow() -> HccpSettings:
+    """RankFlow: the response over the stage's own input, tutored by the ranker."""
+    return replace(full(), objective="rank_flow")
+
+
+def fs_rank_net() -> HccpSettings:
+    """FS-RankNet: pairs of items that came differently far."""
+    return replace(full(), objective="fs_rank_net")
+
+
+def fs_lambda_loss() -> HccpSettings:
+    """FS-LambdaLoss: the same, weighted by delta NDCG."""
+    return replace(full(), objective="fs_lambda_loss")
+
+
+def arf() -> HccpSettings:
+    """ARF: relaxed recall and the relaxed order."""
+    return replace(full(), objective="arf", weight_auxiliary=0.5)
+
+
+def lcron() -> HccpSettings:
+    """LCRON: survival of the cascade and of this stage."""
+    return replace(full(), objective="lcron", weight_auxiliary=0.5)
 
 
 def tiny() -> HccpSettings:
@@ -112,13 +194,23 @@ def tiny() -> HccpSettings:
     return sized(full(), "tiny")
 
 
+BASELINES = (
+    exposed_only, bce_unexposed, distillation, asmol, copr, rank_flow, fs_rank_net, fs_lambda_loss, arf, lcron,
+)  # fmt: skip
+ABLATIONS = (
+    without_filtered, without_ranked, without_easy, without_global, without_local, without_margin_loss, margin_zero,
+    margins_reversed,
+)  # fmt: skip
+_SWEEP = {"half": 0.5, "1": 1.0, "2": 2.0, "4": 4.0}  # beside margin_zero, in units of the temperature
+MARGINS: dict[str, Callable[[], HccpSettings]] = {
+    f"{form.__name__}_{name}": partial(form, margin)
+    for form in (hard_margin, positive_margin)
+    for name, margin in _SWEEP.items()
+} | {"positive_margin_added_1": partial(positive_margin, -1.0)}
+
 PRESETS: dict[str, Callable[[], HccpSettings]] = {
-    preset.__name__: preset
-    for preset in (
-        exposed_only, full, without_filtered, without_ranked, without_easy, without_global, without_local,
-        without_margin_loss, margin_zero, tiny,
-    )
-}  # fmt: skip
+    preset.__name__: preset for preset in (full, cold, *BASELINES, *ABLATIONS, tiny)
+} | MARGINS
 
 
 def sized(settings: HccpSettings, size: str) -> HccpSettings:

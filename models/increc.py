@@ -37,6 +37,8 @@ class IncRec(tfrs.Model):
         seed: of the initial weights.
     """
 
+    has_vectors = True
+
     def __init__(self, settings: IncRecSettings, catalogue: Catalogue, seed: int):
         super().__init__()
         self.settings, self.catalogue = settings, catalogue

@@ -1,7 +1,8 @@
 """Losses of a pre-ranker over the items of a request: pure functions, one value per request.
 
 B requests, C candidates of a request (padded), E easy negatives of a request. A mask is True where there is
-an item; what is padded may hold anything. Sums over a request stay sums only where the formula says so.
+an item; what is padded may hold anything. Sums over a request stay sums only where the formula says so. The
+baselines' losses are in `baseline_losses` and `relaxed_sorting_losses`.
 
 Sources: HCCP (arXiv 2502.10284), ListMLE (Xia et al., ICML 2008), InfoNCE (arXiv 1807.03748). Marks: [P] the
 paper's own claim, [R] a reader's account of it, [D] decided here.
@@ -10,7 +11,7 @@ paper's own claim, [R] a reader's account of it, [D] decided here.
 import tensorflow as tf
 
 # Far below any score, yet finite: an infinity times a zero gradient is not a number.
-_NOTHING = -1e9
+NOTHING = -1e9
 
 
 def response(
@@ -18,27 +19,28 @@ def response(
     purchase_logits_BC: tf.Tensor,
     clicked_BC: tf.Tensor,
     purchased_BC: tf.Tensor,
-    exposed_BC: tf.Tensor,
+    judged_BC: tf.Tensor,
     weights_BC: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Binary cross-entropy of the click and purchase heads on a request's exposed items.
+    """Binary cross-entropy of the click and purchase heads on a request's judged items.
 
-        L_response = 1/|exposed| sum_{i exposed} w_i (BCE(click_i) + BCE(purchase_i))
+        L_response = 1/|judged| sum_{i judged} w_i (BCE(click_i) + BCE(purchase_i))
 
-    After HCCP's response loss [R]; the mean over the items and the weights w_i (1 if None) are ours [D].
+    After HCCP's response loss, which judges what was exposed [R]; the mean over the items and the weights w_i (1 if
+    None) are ours [D].
 
     Args:
         clicked_BC, purchased_BC: bool, what the user did with the item in the scenario.
-        exposed_BC: bool, the items that were shown; the others do not count.
+        judged_BC: bool, the items that count: those that were shown, or more.
 
     Returns:
-        [B], 0 for a request without an exposed item.
+        [B], 0 for a request without such an item.
     """
     losses_BC = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(clicked_BC, tf.float32), click_logits_BC)
     losses_BC += tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(purchased_BC, tf.float32), purchase_logits_BC)
     if weights_BC is not None:
         losses_BC *= weights_BC
-    return _mean(losses_BC, exposed_BC)
+    return mean_where(losses_BC, judged_BC)
 
 
 def list_mle(
@@ -62,10 +64,10 @@ def list_mle(
     """
     placed_BC = mask_BC if placed_BC is None else placed_BC & mask_BC
     order_BC = tf.argsort(tf.where(mask_BC, ranks_BC, tf.int32.max), axis=1, stable=True)
-    masked_BC = tf.where(mask_BC, scores_BC, _NOTHING)
+    masked_BC = tf.where(mask_BC, scores_BC, NOTHING)
     sorted_BC = tf.gather(masked_BC, order_BC, batch_dims=1)
     losses_BC = tf.math.cumulative_logsumexp(sorted_BC, axis=1, reverse=True) - sorted_BC
-    return _mean(losses_BC, tf.gather(placed_BC, order_BC, batch_dims=1))
+    return mean_where(losses_BC, tf.gather(placed_BC, order_BC, batch_dims=1))
 
 
 def margin_info_nce(
@@ -77,29 +79,33 @@ def margin_info_nce(
     easy_BE: tf.Tensor,
     temperature: float = 1.0,
     weights_BC: tf.Tensor | None = None,
+    positive_margin: float = 0.0,
 ) -> tf.Tensor:
     """Margin InfoNCE: each positive against the request's hard negatives, less a margin, and easy ones.
 
-        L_margin = - sum_p w_p log e^{s_p/t} / ( e^{s_p/t} + sum_hard e^{(s_h - m_h)/t} + sum_easy e^{s_e/t} )
+        L_margin = - sum_p w_p log e^{a_p} / ( e^{a_p} + sum_hard e^{(s_h - m_h)/t} + sum_easy e^{s_e/t} )
+        a_p = (s_p - m_p)/t
 
-    After HCCP, which names the loss and separates hard from easy negatives [P, R]; this form is ours [D]. With
-    every margin 0 and no weights it is plain InfoNCE. A larger margin pushes an item less. Other positives
-    of the request are in no denominator.
+    After HCCP, which names the loss and separates hard from easy negatives [P, R]; both forms are ours [D]: m_h, which
+    pushes a hard negative less the larger it is, and m_p (after additive margins, arXiv 1801.05599), which asks a
+    positive to win by more, against hard and easy alike; below 0 it asks for less. With every margin 0 and
+    no weights this is plain InfoNCE. Other positives of the request are in no denominator.
 
     Args:
         positives_BC, hard_BC: bool masks over the candidates; an item in neither plays no part.
         margins_BC: the margin of each hard negative, in units of the score.
         easy_scores_BE, easy_BE: scores of in-batch and catalogue items, and which of them count.
         weights_BC: weight of each positive; 1 if None.
+        positive_margin: m_p, in units of the score.
 
     Returns:
         [B], 0 for a request without a positive.
     """
-    logits_BC = scores_BC / temperature
+    logits_BC = (scores_BC - positive_margin) / temperature
     negatives_BN = tf.concat(
         [
-            tf.where(hard_BC, (scores_BC - margins_BC) / temperature, _NOTHING),
-            tf.where(easy_BE, easy_scores_BE / temperature, _NOTHING),
+            tf.where(hard_BC, (scores_BC - margins_BC) / temperature, NOTHING),
+            tf.where(easy_BE, easy_scores_BE / temperature, NOTHING),
         ],
         axis=1,
     )
@@ -110,8 +116,8 @@ def margin_info_nce(
     return tf.reduce_sum(tf.where(positives_BC, losses_BC, 0.0), axis=1)
 
 
-def _mean(values_BC: tf.Tensor, mask_BC: tf.Tensor) -> tf.Tensor:
-    """[B]: the mean of the values in the mask, 0 where it is empty."""
-    weights_BC = tf.cast(mask_BC, tf.float32)
-    total_B = tf.reduce_sum(tf.where(mask_BC, values_BC, 0.0), axis=1)
-    return tf.math.divide_no_nan(total_B, tf.reduce_sum(weights_BC, axis=1))
+def mean_where(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """[B]: the mean of the values [B, ...] in the mask [B, ...], 0 where it is empty."""
+    axes = list(range(1, len(mask.shape)))
+    total_B = tf.reduce_sum(tf.where(mask, values, 0.0), axis=axes)
+    return tf.math.divide_no_nan(total_B, tf.reduce_sum(tf.cast(mask, tf.float32), axis=axes))

@@ -1,6 +1,6 @@
 """What serving needs of a trained model, without our code: towers as SavedModels, item vectors, an index.
 
-Below the model's directory:
+Below the directory of a model that has vectors:
 
     saved_model/user    serving_default(history_item_ids int64 [B, L], history_actions string [B, L],
                         user_ids int64 [B]) -> vectors float32 [B, D]; histories as the tables hold them,
@@ -9,6 +9,11 @@ Below the model's directory:
     item_vectors/       Parquet: item_id int64, vector list<float>, by item_id
     index.faiss         inner product over item_vectors; an entry's number is its position
     index_ids/          Parquet: position int64, item_id int64
+
+Below that of one whose network crosses user and item, so that it has none:
+
+    saved_model/scorer  serving_default(history_item_ids, history_actions as above, item_ids int64 [B, C])
+                        -> scores float32 [B, C]
 
 Ids are int64 in every signature: a float32 keeps apart no ids above 2^24.
 """
@@ -23,7 +28,7 @@ import pyarrow as pa
 import tensorflow as tf
 from pyarrow import parquet
 
-from models.inputs import PADDING, Batch
+from models.inputs import PADDING, Batch, size
 from schemas.labels import Action
 from schemas.table import FLOATS, ID
 
@@ -33,12 +38,15 @@ RECALL_AT = 100
 _FLAT_BELOW = 20_000  # items; below it an exact search takes less than a millisecond
 _TRAINING_VECTORS_PER_CELL = 64
 _TIE = 1e-6
+_HISTORIES = (tf.TensorSpec((None, None), tf.int64), tf.TensorSpec((None, None), tf.string))
 _ITEMS_AT_ONCE = 65_536
+_LISTED = 50  # items a request that a scorer is compared on
 
 
 class Towers(Protocol):
     """What is exported of a model: its vectors, and the same in plain TensorFlow operations."""
 
+    has_vectors: bool  # True; False for a `Scorer`
     item_vocabulary: np.ndarray  # int64 [C]
 
     def user_vectors(self, rows: Batch) -> np.ndarray: ...
@@ -48,6 +56,16 @@ class Towers(Protocol):
     def user_vectors_of(self, history_item_ids: tf.Tensor, history_actions: tf.Tensor, user_ids: tf.Tensor): ...
 
     def item_vectors_of(self, item_ids: tf.Tensor): ...
+
+
+class Scorer(Protocol):
+    """What is exported of a model without vectors: its scores, and the same in plain TensorFlow operations."""
+
+    item_vocabulary: np.ndarray  # int64 [C]
+
+    def scores(self, rows: Batch, requests: np.ndarray, item_ids: np.ndarray) -> np.ndarray: ...
+
+    def scores_of(self, history_item_ids: tf.Tensor, history_actions: tf.Tensor, item_ids: tf.Tensor): ...
 
 
 @dataclass(frozen=True)
@@ -89,9 +107,29 @@ def write_towers(model: Towers, history_length: int, folder: Path) -> None:
     def item(item_ids):
         return {"vectors": model.item_vectors_of(item_ids)}
 
-    lists = (tf.TensorSpec((None, None), tf.int64), tf.TensorSpec((None, None), tf.string))
-    _save(folder / "saved_model/user", user, [*lists, tf.TensorSpec((None,), tf.int64)])
+    _save(folder / "saved_model/user", user, [*_HISTORIES, tf.TensorSpec((None,), tf.int64)])
     _save(folder / "saved_model/item", item, [tf.TensorSpec((None,), tf.int64)])
+
+
+def export_scorer(model: Scorer, history_length: int, rows: Batch, folder: Path) -> dict:
+    """Write the scorer below a local folder; returns what a manifest says of it.
+
+    Args:
+        rows: requests that it is loaded back and compared with the model on.
+    """
+
+    def score(history_item_ids, history_actions, item_ids):
+        items, actions = newest_first(history_item_ids, action_codes(history_actions), history_length)
+        return {"scores": model.scores_of(items, actions, item_ids)}
+
+    _save(folder / "saved_model/scorer", score, [*_HISTORIES, tf.TensorSpec((None, None), tf.int64)])
+    asked = np.resize(model.item_vocabulary, (size(rows), min(_LISTED, len(model.item_vocabulary))))
+    fed = fed_user(rows)
+    del fed["user_ids"]
+    loaded = tf.saved_model.load(str(folder / "saved_model/scorer")).signatures["serving_default"]
+    served = loaded(**fed, item_ids=tf.constant(asked, tf.int64))["scores"].numpy()
+    own = model.scores(rows, np.repeat(np.arange(len(asked)), asked.shape[1]), asked.ravel())
+    return {"items": 0, "largest_difference": float(np.abs(served.ravel() - own).max(initial=0))}
 
 
 def _save(folder: Path, function, signature: list[tf.TensorSpec]) -> None:

@@ -1,0 +1,201 @@
+"""What HCCP's samples are learned with: HCCP's own objective and those that it is compared with, on the same samples.
+
+An objective is a function (settings, batch, scores) -> terms by name; it sees a batch of `hccp_inputs.SIGNATURE` and
+the `Scores` [B, N] of all its items. The marks [P], [R], [D] are those of the losses' docstrings.
+Shapes: B requests, C candidates, E easy negatives, N = C + E. Names without them are masks over what is at hand.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from models import baseline_losses, ranking_losses, relaxed_sorting_losses
+from models.hccp_bases import Scores
+from models.hccp_inputs import LEVEL_CODES
+from models.hccp_presets import HccpSettings
+from schemas.labels import Action, Level
+
+Batch = Mapping[str, tf.Tensor]
+_EASY = len(LEVEL_CODES) + 1  # the tier behind all levels
+
+
+class Term(NamedTuple):
+    """A part of the loss: its weight, and its values [B]."""
+
+    weight: float
+    losses_B: tf.Tensor
+
+
+def hybrid(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[str, Term]:
+    """HCCP: L = w_r L_response + w_g L_global + w_l L_local + w_m L_margin; a weight of 0 leaves the term out."""
+    own, easy_BE = _own(batch, scores), scores.ranking[:, tf.shape(batch["levels"])[1] :]
+    placed = _among(batch["levels"], Level.PURCHASED, Level.RANKED)
+    in_list = batch["levels"] > 0  # among filtered items no order is known: they are in denominators alone
+    terms = {
+        "loss_response": Term(settings.weight_response, _response(batch, own)),
+        "loss_global": Term(
+            settings.weight_global, ranking_losses.list_mle(own.ranking, batch["ranks"], in_list, placed)
+        ),
+        "loss_local": Term(settings.weight_local, ranking_losses.list_mle(own.ranking, batch["ranks"], placed)),
+        "loss_margin": Term(settings.weight_margin, _margin(settings, batch, own.ranking, easy_BE)),
+    }
+    return {name: term for name, term in terms.items() if term.weight}
+
+
+def bce_unexposed(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[str, Term]:
+    """Binary cross-entropy over the list and the easy items: what was not shown counts as not acted on."""
+    nothing = tf.zeros_like(batch["easy"], tf.int32)
+    whole = {"actions": tf.concat([batch["actions"], nothing], axis=1), "levels": _tiers(batch)}
+    return {"loss_response": Term(1.0, _response(whole, scores, worst=_EASY))}
+
+
+def distillation(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[str, Term]:
+    """The response on exposures, and the ranker's order of what it saw."""
+    own = _own(batch, scores)
+    order_B = baseline_losses.ranker_distillation(
+        own.ranking, batch["ranks"], batch["levels"], LEVEL_CODES[Level.RANKED]
+    )
+    return {
+        "loss_response": Term(settings.weight_response, _response(batch, own)),
+        "loss_distillation": Term(settings.weight_auxiliary, order_B),
+    }
+
+
+def asmol(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[str, Term]:
+    """ASMOL: exposed, clicked and purchased against the list, with the labels of all scenarios.
+
+    What is acted on in any scenario counts as exposed too [R], so that a purchase weighs in all three terms.
+    """
+    tiers, padded = _tiers(batch), tf.zeros_like(batch["easy"], tf.int32)
+    actions = tf.concat([batch["all_scenario_actions"], padded], axis=1)
+    clicked, purchased = actions > 0, actions == Action.PURCHASE.strength
+    labels = {
+        "loss_exposed": (1.0, _among(tiers, Level.PURCHASED, Level.EXPOSED) | clicked),
+        "loss_clicked": (settings.weight_clicked, clicked),
+        "loss_purchased": (settings.weight_purchased, purchased),
+    }
+    return {
+        name: Term(weight, baseline_losses.multi_positive_softmax(scores.ranking, positives, tiers > 0))
+        for name, (weight, positives) in labels.items()
+    }
+
+
+def copr(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[str, Term]:
+    """COPR: the response on exposures, and the alignment with the ranker's list in chunks."""
+    own, ordered = _own(batch, scores), _among(batch["levels"], Level.PURCHASED, Level.RANKED)
+    alignment_B = baseline_losses.chunk_alignment(own.ranking, batch["ranks"], ordered, settings.chunk)
+    return {
+        "loss_response": Term(settings.weight_response, _response(batch, own)),
+        "loss_alignment": Term(settings.weight_auxiliary, alignment_B),
+    }
+
+
+def rank_flow(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[str, Term]:
+    """RankFlow: the response over all that retrieval handed on, and the ranker as tutor of what it saw."""
+    own, levels = _own(batch, scores), batch["levels"]
+    exposed, dropped = _among(levels, Level.PURCHASED, Level.EXPOSED), _among(levels, Level.RANKED, Level.RANKED)
+    return {
+        "loss_response": Term(settings.weight_response, _response(batch, own, worst=LEVEL_CODES[Level.FILTERED])),
+        "loss_tutor": Term(
+            settings.weight_auxiliary, baseline_losses.successor_tutoring(own.ranking, exposed, dropped)
+        ),
+    }
+
+
+def fs_rank_net(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[str, Term]:
+    """FS-RankNet over the levels and the easy items."""
+    return {"loss_pairs": Term(1.0, baseline_losses.full_stage_rank_net(scores.ranking, _tiers(batch)))}
+
+
+def fs_lambda_loss(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[str, Term]:
+    """FS-LambdaLoss over the levels and the easy items."""
+    return {"loss_pairs": Term(1.0, baseline_losses.full_stage_lambda(scores.ranking, _tiers(batch)))}
+
+
+def arf(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[str, Term]:
+    """ARF: the exposed items among as many places as the ranker saw items, and the teacher's order."""
+    tiers = _tiers(batch)
+    sort_BKN = relaxed_sorting_losses.neural_sort(scores.ranking, tiers > 0, settings.sort_temperature)
+    exposed, ordered = _among(tiers, Level.PURCHASED, Level.EXPOSED), _among(tiers, Level.PURCHASED, Level.RANKED)
+    ranks = tf.concat([batch["ranks"], tf.zeros_like(batch["easy"], tf.int32)], axis=1)
+    places = baseline_losses.places(ranks, ordered)
+    return {
+        "loss_recall": Term(1.0, relaxed_sorting_losses.relaxed_recall(sort_BKN, exposed, _count(ordered))),
+        "loss_order": Term(settings.weight_auxiliary, relaxed_sorting_losses.relaxed_order(sort_BKN, places, ordered)),
+    }
+
+
+def lcron(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[str, Term]:
+    """LCRON: exposed items survive pre-ranking and ranking; beside it, pre-ranking alone puts them first.
+
+    The ranker's survival is logged for what it saw. Of what it never saw it would have kept the share that it kept of
+    the others [D].
+    """
+    tiers = _tiers(batch)
+    sort_BKN = relaxed_sorting_losses.neural_sort(scores.ranking, tiers > 0, settings.sort_temperature)
+    exposed, ordered = _among(tiers, Level.PURCHASED, Level.EXPOSED), _among(tiers, Level.PURCHASED, Level.RANKED)
+    share_B = tf.math.divide_no_nan(tf.cast(_count(exposed), tf.float32), tf.cast(_count(ordered), tf.float32))
+    downstream = tf.where(ordered, tf.cast(exposed, tf.float32), share_B[:, None])
+
+    def surviving(kept_B: tf.Tensor, after: tf.Tensor) -> tf.Tensor:
+        chances = relaxed_sorting_losses.survival(sort_BKN, kept_B)
+        return relaxed_sorting_losses.cascade_survival(chances, exposed, after, tiers > 0)
+
+    return {
+        "loss_cascade": Term(1.0, surviving(_count(ordered), downstream)),
+        "loss_single": Term(settings.weight_auxiliary, surviving(_count(exposed), tf.ones_like(downstream))),
+    }
+
+
+OBJECTIVES: dict[str, Callable[[HccpSettings, Batch, Scores], dict[str, Term]]] = {
+    objective.__name__: objective
+    for objective in (
+        hybrid, bce_unexposed, distillation, asmol, copr, rank_flow, fs_rank_net, fs_lambda_loss, arf, lcron,
+    )
+}  # fmt: skip
+
+
+def _own(batch: Batch, scores: Scores) -> Scores:
+    """[B, C]: the scores of the list, without the easy items."""
+    candidates = tf.shape(batch["levels"])[1]
+    return Scores(*(each[:, :candidates] for each in scores))
+
+
+def _tiers(batch: Batch) -> tf.Tensor:
+    """int32 [B, N]: the list's levels, then the easy items as the worst tier; 0 for padding."""
+    return tf.concat([batch["levels"], tf.where(batch["easy"], _EASY, 0)], axis=1)
+
+
+def _among(levels: tf.Tensor, best: Level, worst: Level) -> tf.Tensor:
+    """bool: the level is one of best..worst."""
+    return (levels >= LEVEL_CODES[best]) & (levels <= LEVEL_CODES[worst])
+
+
+def _count(mask: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
+
+
+def _response(batch: Batch, scores: Scores, worst: int = LEVEL_CODES[Level.EXPOSED]) -> tf.Tensor:
+    """L_response: click and purchase heads on the items up to a tier."""
+    clicked, purchased = batch["actions"] > 0, batch["actions"] == Action.PURCHASE.strength
+    judged = (batch["levels"] > 0) & (batch["levels"] <= worst)
+    return ranking_losses.response(scores.click, scores.purchase, clicked, purchased, judged)
+
+
+def _margin(settings: HccpSettings, batch: Batch, score_BC: tf.Tensor, easy_BE: tf.Tensor) -> tf.Tensor:
+    """L_margin: purchased and clicked items against the rest of the list and the easy items."""
+    own, levels = settings, batch["levels"]
+    margins = [0.0] * (LEVEL_CODES[Level.CLICKED] + 1) + [own.margin_exposed, own.margin_ranked, own.margin_filtered]
+    weights = [0.0, 1 + own.weight_clicked + own.weight_purchased, 1 + own.weight_clicked, 0.0, 0.0, 0.0]
+    return ranking_losses.margin_info_nce(
+        score_BC,
+        positives_BC=_among(levels, Level.PURCHASED, Level.CLICKED),
+        hard_BC=_among(levels, Level.EXPOSED, Level.FILTERED),
+        margins_BC=own.temperature * tf.gather(tf.constant(margins), levels),
+        easy_scores_BE=easy_BE,
+        easy_BE=batch["easy"],
+        temperature=own.temperature,
+        weights_BC=tf.gather(tf.constant(weights), levels),
+        positive_margin=own.temperature * own.margin_positive,
+    )

@@ -1,0 +1,142 @@
+"""models/hccp_objectives.py and hccp_presets.py: which items and labels each objective learns from, and which terms."""
+
+import math
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models import hccp
+from models.catalogue import Catalogue
+from models.hccp_bases import Scores
+from models.hccp_inputs import LEVEL_CODES, SIGNATURE
+from models.hccp_objectives import OBJECTIVES
+from models.hccp_presets import MARGINS, PRESETS, full, sized
+from schemas.labels import Level
+
+P, C, E, R, F = (LEVEL_CODES[level] for level in Level)
+LN2 = math.log(2)
+TERMS = {
+    "hybrid": {"loss_response", "loss_global", "loss_local", "loss_margin"},
+    "bce_unexposed": {"loss_response"},
+    "distillation": {"loss_response", "loss_distillation"},
+    "asmol": {"loss_exposed", "loss_clicked", "loss_purchased"},
+    "copr": {"loss_response", "loss_alignment"},
+    "rank_flow": {"loss_response", "loss_tutor"},
+    "fs_rank_net": {"loss_pairs"},
+    "fs_lambda_loss": {"loss_pairs"},
+    "arf": {"loss_recall", "loss_order"},
+    "lcron": {"loss_cascade", "loss_single"},
+}
+LEFT_OUT = {
+    "exposed_only": {"loss_global", "loss_local", "loss_margin"},
+    "without_global": {"loss_global"},
+    "without_local": {"loss_local"},
+    "without_margin_loss": {"loss_margin"},
+}
+
+
+def batch_of(levels, actions, all_scenario_actions, easy):
+    """One request; ranks are the places, rows and histories stand for nothing here."""
+    width = len(levels) + len(easy)
+    return {
+        "history_rows": tf.ones((1, 2), tf.int32),
+        "history_actions": tf.ones((1, 2), tf.int32),
+        "rows": tf.range(5, 5 + width)[None],
+        "counts": tf.zeros((1, width, 4)),
+        "levels": tf.constant([levels]),
+        "ranks": tf.range(1, len(levels) + 1)[None],
+        "actions": tf.constant([actions]),
+        "all_scenario_actions": tf.constant([all_scenario_actions]),
+        "easy": tf.constant([easy]),
+    }
+
+
+# Bought, shown, ranked, filtered but clicked elsewhere; an easy item, and one that is the request's own.
+BATCH = batch_of([P, E, R, F], [4, 0, 0, 0], [4, 0, 0, 1], [True, False])
+
+
+def losses(objective, scores, **changes):
+    """Term -> (weight, value) of the one request; both heads say 3 to 1 for every item."""
+    scores, heads = tf.constant([scores], tf.float32), tf.fill((1, 6), math.log(3))
+    settings = replace(full(), objective=objective, **changes)
+    terms = OBJECTIVES[objective](settings, BATCH, Scores(scores, heads, heads))
+    return {name: (term.weight, float(term.losses_B[0])) for name, term in terms.items()}
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_terms_see_what_they_should(objective):
+    """With all scores alike every loss is a count of what it compares; the masked easy item is in none of them."""
+    alike = losses(objective, [0, 0, 0, 0, 0, 9], weight_auxiliary=0.25)
+    assert {*alike} == TERMS[objective]
+    plain = {name: value for name, (_, value) in alike.items()}
+    yes, no = 2 * math.log(4 / 3), 2 * math.log(4)  # both heads' cross-entropy on what was bought, and on what was not
+    wanted = {
+        "hybrid": {"loss_response": (yes + no) / 2},
+        "bce_unexposed": {"loss_response": (yes + 4 * no) / 5},
+        "distillation": {"loss_response": (yes + no) / 2, "loss_distillation": LN2},
+        # Softmax over five items: exposed are 1, 2 and the one acted on elsewhere; clicked 1 and 4; purchased 1.
+        "asmol": {
+            name: n * math.log(5) for name, n in (("loss_exposed", 3), ("loss_clicked", 2), ("loss_purchased", 1))
+        },
+        # Three ordered items and chunks of four: nothing to align.
+        "copr": {"loss_response": (yes + no) / 2, "loss_alignment": 0.0},
+        "rank_flow": {"loss_response": (yes + 3 * no) / 4, "loss_tutor": LN2},
+        "fs_rank_net": {"loss_pairs": 4 * LN2},  # four tiers have worse ones
+        "fs_lambda_loss": {},
+        # Alike scores: each item has a fifth of every place, and three places are kept.
+        "arf": {"loss_recall": math.log(5), "loss_order": math.log(5)},
+        # p = 3/5; the ranker keeps the two exposed, drops the ranked, would keep 2/3 of the others. Alone: p = 2/5.
+        "lcron": {
+            "loss_cascade": -(2 * math.log(3 / 5) + 2 * math.log(1 - 3 / 5 * 2 / 3)) / 5,
+            "loss_single": -(2 * math.log(2 / 5) + 3 * math.log(3 / 5)) / 5,
+        },
+    }[objective]
+    assert {name: plain[name] for name in wanted} == pytest.approx(wanted, rel=1e-4, abs=1e-6)
+    auxiliary = {"loss_distillation", "loss_alignment", "loss_tutor", "loss_order", "loss_single"}
+    assert all(weight == 0.25 for name, (weight, _) in alike.items() if name in auxiliary)
+
+
+def test_weights_and_margins_come_from_the_settings():
+    assert {name: weight for name, (weight, _) in losses("asmol", [0] * 6, weight_clicked=3.0).items()} == {
+        "loss_exposed": 1.0, "loss_clicked": 3.0, "loss_purchased": 2.0,
+    }  # fmt: skip
+    # One positive of weight 1 + 1 + 2 against three hard and one easy negative, all at e^s = 1; margins ln 2.
+    changes = {"margin_exposed": 0.0, "margin_ranked": 0.0, "margin_filtered": 0.0}
+    for changed, wanted in (
+        ({}, math.log(5)),
+        ({"margin_exposed": LN2}, math.log(1 + 1 / 2 + 1 + 1 + 1)),
+        ({"margin_positive": LN2}, math.log(1 + 4 / (1 / 2))),
+        ({"margin_positive": -LN2}, math.log(1 + 4 / 2)),
+    ):
+        margin = losses("hybrid", [0, 0, 0, 0, 0, 9], **(changes | changed))["loss_margin"]
+        assert margin == pytest.approx((1.0, 4 * wanted), rel=1e-5)
+
+
+def test_presets_are_the_list_of_experiments():
+    assert {PRESETS[name]().objective for name in PRESETS} == {*OBJECTIVES}
+    swept = {name: preset() for name, preset in MARGINS.items()}
+    assert {name: one.margin_exposed or one.margin_positive for name, one in swept.items()} == {
+        "hard_margin_half": 0.5, "hard_margin_1": 1.0, "hard_margin_2": 2.0, "hard_margin_4": 4.0,
+        "positive_margin_half": 0.5, "positive_margin_1": 1.0, "positive_margin_2": 2.0, "positive_margin_4": 4.0,
+        "positive_margin_added_1": -1.0,
+    }  # fmt: skip
+    alike = {str(asdict(preset())) for preset in PRESETS.values()}
+    assert len(alike) == len(PRESETS)
+
+
+@pytest.mark.parametrize("preset", [name for name in PRESETS if name not in MARGINS])
+def test_every_preset_learns_from_a_batch(preset):
+    settings = sized(PRESETS[preset](), "tiny")
+    model = hccp.Hccp(settings, Catalogue.empty(4, None, 8).grown(np.arange(5, 11)), seed=1)
+    assert {*BATCH} == {*SIGNATURE}
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(BATCH)
+    assert np.isfinite(loss)
+    assert any(np.any(one) for one in map(dense, tape.gradient(loss, model.trainable_variables)))
+    assert {*model.terms} == TERMS[settings.objective] - LEFT_OUT.get(preset, set())
+
+
+def dense(gradient):
+    return 0.0 if gradient is None else tf.convert_to_tensor(gradient).numpy()
