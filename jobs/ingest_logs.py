@@ -83,13 +83,14 @@ def retire(store: Store, root: str, table: Table, day: date) -> None:
 
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
+    files_landed = landing.fingerprint(arguments.root, day)  # first: what lands from here on is for --stale to find
     landed = {table: landing.find(arguments.root, table, day) for table in LOGS}
     for table, found in landed.items():
         for column, count in found.dropped.items() if found else ():
             command.log(f"ingest_logs {day}: {table.name}: column {column}, in {count} rows, is dropped")
     store = Store(session("ingest_logs"), arguments.root)
     settings = {"max_refused_share": arguments.max_refused_share}
-    published = {**settings, LANDED: landing.fingerprint(arguments.root, day)}
+    published = {**settings, LANDED: files_landed}
     try:
         with landing.unreadable_files_named():
             outcomes = validate_all(store, [found for found in landed.values() if found], day)
