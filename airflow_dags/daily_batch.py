@@ -3,7 +3,7 @@
 Imports airflow and the standard library only, so that a scheduler needs neither Spark nor TensorFlow.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
@@ -139,14 +139,10 @@ with DAG(
     "daily_batch",
     description="Logs to labels, samples, evaluated models and a report",
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
-    start_date=datetime(2017, 11, 25, tzinfo=UTC),
-    catchup=False,
-    max_active_runs=1,
-    default_args=POLICY,
     params=PARAMS,
     user_defined_macros={"logged_dates": logged_dates, "mature_dates": mature_dates, "model_date": model_date},
     doc_md=DOC,
-    tags=["headrace"],
+    **POLICY,
 ) as dag:
     ingest = spark_job("ingest_logs", LOGGED)
     label = spark_job("label_target_groups", [*MATURE, *LABELLING])

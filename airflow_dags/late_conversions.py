@@ -3,7 +3,7 @@
 Imports airflow and the standard library only, as daily_batch does.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
@@ -50,20 +50,15 @@ with DAG(
     "late_conversions",
     description="Late files to labels that are as if labelled from scratch, and their samples",
     schedule=CronDataIntervalTimetable("0 12 * * *", timezone="UTC"),
-    start_date=datetime(2017, 11, 25, tzinfo=UTC),
-    catchup=False,
-    max_active_runs=1,
-    default_args=POLICY,
     params=PARAMS,
     user_defined_macros={"dates": dates},
     doc_md=DOC,
-    tags=["headrace"],
+    **POLICY,
 ) as dag:
     ingest = spark_job("ingest_logs", STALE)
     relabel = spark_job("relabel_late", LAST)
     increc_samples = spark_job("build_increc_samples", STALE)
     hccp_samples = spark_job("build_hccp_samples", [*STALE, "--seed", "{{ params.seed }}"])
-
     value = python_job("build_channel_value", STALE)
 
     ingest >> relabel >> [increc_samples, hccp_samples, value]

@@ -3,7 +3,7 @@
 Imports airflow and the standard library only, so that a scheduler needs no Spark.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
@@ -48,13 +48,13 @@ with DAG(
     "weekly_maintenance",
     description="Fewer files in the Delta tables, and none that no reader can still hold",
     schedule=CronDataIntervalTimetable("0 12 * * 0", timezone="UTC"),
-    start_date=datetime(2017, 11, 25, tzinfo=UTC),
-    catchup=False,
-    max_active_runs=1,
-    default_args={**POLICY, "retry_delay": timedelta(minutes=30)},
     params=PARAMS,
     user_defined_macros={"last_whole_day": last_whole_day},
     doc_md=DOC,
-    tags=["headrace"],
+    **POLICY,
 ) as dag:
-    spark_job("maintain_tables", [*ROOT, *LAST_WHOLE_DAY, "--retention-days", "{{ params.retention_days }}"])
+    spark_job(
+        "maintain_tables",
+        [*ROOT, *LAST_WHOLE_DAY, "--retention-days", "{{ params.retention_days }}"],
+        retry_delay=timedelta(minutes=30),
+    )

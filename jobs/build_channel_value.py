@@ -22,6 +22,7 @@ Writes: reports/channel_value, the whole date anew
 
 import argparse
 from datetime import date
+from functools import partial
 
 import duckdb
 
@@ -87,6 +88,9 @@ ORDER BY channels.channel = '', channels.channel, cells.scenario NULLS FIRST,
 """
 
 
+stale = partial(stale_dates, made=[channel_value], source=target_groups)
+
+
 def arg_parser() -> argparse.ArgumentParser:
     parser = command.parser(__doc__)
     command.stale_flag(parser, "labels")
@@ -104,11 +108,6 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     value = value.cast(channel_value.schema)
     written = arrow.write(root, channel_value, day, value, made_from, {"labelling": labelling})["rows"]
     return {"rows_written": written}
-
-
-def stale(root: str, days: list[date]) -> list[date]:
-    """Which of the dates were counted in other labels than there are."""
-    return stale_dates(Root.of(root), [channel_value], target_groups, days)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ Writes: samples/hccp_samples, one row per labelled request with an impression an
 
 import argparse
 from datetime import date
+from functools import partial
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -25,8 +26,9 @@ from schemas.logs import conversions, impressions, requests, retrievals, stages
 from schemas.samples import hccp_samples
 from schemas.spark import Store, session
 from schemas.staleness import stale_dates
-from schemas.storage import Root
 from schemas.target_groups import target_groups
+
+stale = partial(stale_dates, made=[hccp_samples], source=target_groups)
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -153,11 +155,6 @@ def _looked_up(actions: str) -> Column:
     """For each sampled item its action in the map, or an empty string."""
     known = F.col(actions)
     return F.transform("item_ids", lambda item: F.coalesce(F.try_element_at(known, item), F.lit("")))
-
-
-def stale(root: str, days: list[date]) -> list[date]:
-    """Which of the dates have samples that were made from other labels than there are."""
-    return stale_dates(Root.of(root), [hccp_samples], target_groups, days)
 
 
 if __name__ == "__main__":

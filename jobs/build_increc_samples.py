@@ -8,6 +8,7 @@ Writes: samples/increc_samples
 
 import argparse
 from datetime import date
+from functools import partial
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -20,10 +21,12 @@ from schemas.logs import requests
 from schemas.samples import increc_samples
 from schemas.spark import Store, session
 from schemas.staleness import stale_dates
-from schemas.storage import Root
 from schemas.target_groups import target_groups
 
 KEPT = {TargetGroup.ETG: 10, TargetGroup.RTG: 20, TargetGroup.ITG: 20}
+
+
+stale = partial(stale_dates, made=[increc_samples], source=target_groups)
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -67,11 +70,6 @@ def _kept(group: TargetGroup, item: Column) -> Column:
     """The group's items in order, as many as are kept; an empty list where there are none."""
     items = F.collect_list(F.when(F.col("group") == group.value, item))
     return F.slice(F.sort_array(items), 1, KEPT[group]).alias(group.value.lower())
-
-
-def stale(root: str, days: list[date]) -> list[date]:
-    """Which of the dates have samples that were made from other labels than there are."""
-    return stale_dates(Root.of(root), [increc_samples], target_groups, days)
 
 
 if __name__ == "__main__":

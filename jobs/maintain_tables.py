@@ -60,15 +60,8 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
         compacted = compact(store, table, crowded(arrow.delta(arguments.root, table), day))
         counts[table.path] = compacted | vacuum(store, arguments.root, table, arguments.retention_days)
     before = datetime.now(UTC) - timedelta(days=arguments.retention_days)
-    cleared = clear(store.root, before)
-    totals = sum(map(Counter, counts.values()), Counter())
-    totals = {name: totals[name] for name in next(iter(counts.values()))}
-    return {
-        "rows_written": 0,
-        **totals,
-        "leftovers_deleted": cleared,
-        "tables": counts,
-    }
+    totals = {name: sum(one[name] for one in counts.values()) for name in next(iter(counts.values()))}
+    return {"rows_written": 0, **totals, "leftovers_deleted": clear(store.root, before), "tables": counts}
 
 
 def crowded(table, last: date) -> list[date]:

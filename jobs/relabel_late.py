@@ -46,10 +46,11 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     oldest = min(recorded["made_from"][conversions.path] for recorded in labelled.values())
     changes = delta_log.file_changes(root, conversions, oldest)
     changed = {one: relabel(store, one, labelled[one], now, changes) for one in sorted(labelled)}
+    stale = stale_dates(arguments.root, changed, made=(increc_samples, hccp_samples), source=target_groups)
     return {
         "rows_written": sum(changed.values()),
         "relabelled_dates": [str(one) for one, rows in changed.items() if rows],
-        "stale_dates": [str(one) for one in stale_dates(root, (increc_samples, hccp_samples), target_groups, changed)],
+        "stale_dates": [str(one) for one in stale],
     }
 
 

@@ -66,7 +66,7 @@ def stream(root: str, table: Table, day: date, columns: Sequence[str]) -> tuple[
     """
     held = delta(root, table)
     partitions = {part["date"] for part in held.partitions()}
-    if day.isoformat() not in partitions and not any(delta_log.replacements(Root.of(root), table, day.isoformat())):
+    if day.isoformat() not in partitions and not any(delta_log.replacements(Root.of(root), table, day)):
         raise MissingDataError(_absent(root, table, day))
     source = held.to_pyarrow_dataset()
     return source.scanner(columns=list(columns), filter=pc.field("date") == day, **SCAN).to_reader(), held.version()

@@ -42,13 +42,13 @@ def version(root: Root, table: Table) -> int:
     return next(commits(root, table))[0]
 
 
-def replacements(root: Root, table: Table, day: str) -> Iterator[tuple[int, dict, int]]:
+def replacements(root: Root, table: Table, day: date) -> Iterator[tuple[int, dict, int]]:
     """(version, recorded, rows) of the commits that wrote one date, newest first.
 
     recorded: what `Store.replace` and `Store.update` say there. rows: how many the commit put or took away.
     """
     for number, recorded, info in _recorded(root, table):
-        if recorded["date"] == day:
+        if recorded["date"] == day.isoformat():
             yield number, recorded, _rows(info)
 
 
@@ -58,7 +58,7 @@ def settings(root: Root, table: Table, day: date, version: int) -> dict:
     Raises:
         MissingDataError: no commit up to that version wrote the date.
     """
-    for number, recorded, _ in replacements(root, table, day.isoformat()):
+    for number, recorded, _ in replacements(root, table, day):
         if number <= version:
             return recorded["settings"]
     raise MissingDataError(f"{table.path} was never written for {day} below {root.path}")

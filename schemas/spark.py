@@ -148,7 +148,7 @@ class Store:
     def has_date(self, table: Table, day: date) -> bool:
         """Whether a Delta table has the date: some commit replaced it, or it has rows."""
         frame = self._delta(table)
-        replaced = next(delta_log.replacements(self.root, table, day.isoformat()), None)
+        replaced = next(delta_log.replacements(self.root, table, day), None)
         return replaced is not None or not frame.where(F.col("date") == F.lit(day)).isEmpty()
 
     def has(self, table: Table) -> bool:
@@ -192,7 +192,7 @@ class Store:
             ConflictError: another run wrote the date since this one read it; its rows stay.
         """
         check(table, wanted)
-        newest = next(delta_log.replacements(self.root, table, day.isoformat()), (0,))[0]
+        newest = next(delta_log.replacements(self.root, table, day), (0,))[0]
         if newest > self.made_from[table.path]:
             raise ConflictError(f"{table.path} of {day} was written by another run meanwhile; run this again, alone")
         key = list(table.key)
@@ -256,7 +256,7 @@ class Store:
             write()
         except _CONFLICTS as fault:
             raise ConflictError(conflict) from fault
-        for _, recorded, rows in delta_log.replacements(self.root, table, day.isoformat()):
+        for _, recorded, rows in delta_log.replacements(self.root, table, day):
             if recorded.get("run") == self._run:
                 return rows
         # On a local disk Delta looks whether a version is there and then renames: of two processes that do so at the

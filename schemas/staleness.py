@@ -1,6 +1,6 @@
 """Whether a date of a Parquet table is out of step with the Delta table that it was made from."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import date
 
 from schemas import delta_log, storage
@@ -8,14 +8,15 @@ from schemas.storage import Root
 from schemas.table import Table
 
 
-def stale_dates(root: Root, made: Iterable[Table], source: Table, days: Iterable[date]) -> list[date]:
+def stale_dates(root: str, days: Collection[date], made: Collection[Table], source: Table) -> list[date]:
     """Which of the dates some table of `made` has, though rows of that date of `source` were changed afterwards.
 
     A commit that changed no row makes nothing stale.
     """
-    changed, stale = delta_log.last_changes(root, source), set()
+    place, stale = Root.of(root), set()
+    changed = delta_log.last_changes(place, source)
     for table in made:
-        for day in set(days) & set(storage.dates(root, table)):
-            if storage.manifest(root, table, day)["made_from"][source.path] < changed.get(day, 0):
+        for day in set(days) & set(storage.dates(place, table)):
+            if storage.manifest(place, table, day)["made_from"][source.path] < changed.get(day, 0):
                 stale.add(day)
     return sorted(stale)

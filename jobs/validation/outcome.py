@@ -18,11 +18,7 @@ REASON = "_reason"  # of a refused row
 
 @dataclass
 class Outcome:
-    """One table's rows after the rules: rows in = kept + duplicates + quarantined.
-
-    `filled` says of each nullable column how many valid rows have a value; of retrievals `requests` says how many
-    requests have a valid row, and `channels` for how many each channel returned an item.
-    """
+    """One table's rows after the rules: rows in = kept + duplicates + quarantined."""
 
     landed: Landed
     valid: DataFrame
@@ -30,9 +26,6 @@ class Outcome:
     kept: DataFrame
     refused_for: dict[str, int] = field(default_factory=dict)
     census: Census = field(default_factory=Census)
-    filled: dict[str, int] = field(default_factory=dict)
-    requests: int = 0
-    channels: dict[str, int] = field(default_factory=dict)
     duplicates: int = 0
     conflicting: int = 0
 
