@@ -8,7 +8,7 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.providers.standard.operators.bash import BashOperator
 
 PROJECT = Path(__file__).resolve().parent.parent
-DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"  # as schemas.spark has it; a test compares
+DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"  # as schemas.session has it; a test compares
 POLICY = {
     "start_date": datetime(2017, 11, 25, tzinfo=UTC),
     "catchup": False,

@@ -19,7 +19,8 @@ from jobs import command
 from schemas.features import item_stats
 from schemas.labels import Action, Popularity
 from schemas.logs import conversions, impressions, items
-from schemas.spark import Store, session
+from schemas.session import session
+from schemas.spark import Store
 
 DAYS = 14
 TOP_SHARE, MIDDLE_SHARE = 0.5, 0.8

@@ -16,7 +16,8 @@ from pyspark.sql import functions as F
 from jobs import command
 from schemas.features import user_histories
 from schemas.logs import conversions, requests
-from schemas.spark import Store, session
+from schemas.session import session
+from schemas.spark import Store
 
 DAYS = 30
 LENGTH = 50

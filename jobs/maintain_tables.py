@@ -27,7 +27,8 @@ from delta.tables import DeltaTable
 from jobs import command
 from schemas import arrow
 from schemas.catalog import TABLES
-from schemas.spark import RETENTION_DAYS, Store, session
+from schemas.session import RETENTION_DAYS, session
+from schemas.spark import Store
 from schemas.staging import leftovers
 from schemas.storage import Root
 from schemas.table import MissingDataError, Table

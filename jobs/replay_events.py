@@ -32,7 +32,8 @@ from jobs.replay.settings import DENSITIES, SESSION, Settings
 from jobs.replay.sources import SOURCES
 from schemas import logs
 from schemas.labels import ELSEWHERE, HOMEPAGE
-from schemas.spark import Store, check, session, sql_type
+from schemas.session import session
+from schemas.spark import Store, check, sql_type
 from schemas.staging import publish, stage
 from schemas.storage import MANIFEST, Root
 from schemas.table import Table, landing
@@ -96,8 +97,8 @@ def land_answers(store: Store, log: EventLog, day: date, made_from: dict) -> dic
 
 
 def item_snapshot(log: EventLog, day: date) -> DataFrame:
-    """The items that the log knows by the end of the date."""
-    known = log.before(day + timedelta(1))
+    """The items that the log knows when the date begins; with the date's own it would tell what will be acted on."""
+    known = log.before(day)
     return known.groupBy("item_id").agg(F.min("category_id").alias("category_id"))
 
 

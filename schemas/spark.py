@@ -1,82 +1,28 @@
-"""Spark's one doorway to storage: every DataFrame enters through `read` and leaves through `replace`."""
+"""Spark's doorway to the tables: their rows enter through `read` and leave through `replace` or `update`."""
 
 import json
-import os
-import sys
+import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 
 import pyarrow as pa
 from delta import exceptions
 from delta.tables import DeltaTable
-from pyspark import SparkConf, SparkContext
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from schemas import delta_log, storage
 from schemas.staging import publish, stage
 from schemas.storage import Root
-from schemas.table import ConflictError, MissingDataError, Table, partition
-
-# The 4.4.1 Python package exists on its index; its jar does not.
-DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"
-
-# How long a Delta table keeps the files that its newest version no longer needs.
-RETENTION_DAYS = 30
+from schemas.table import ConflictError, ContractError, MissingDataError, Table, partition
 
 _GONE = "_gone"  # whether `Store.update` deletes the row of this key, else it puts the row
 _USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 # What Delta raises when two runs commit at once; they share no class of their own.
 _CONFLICTS = tuple(getattr(exceptions, name) for name in exceptions.__all__)
-
-# What the tables' contract needs, whatever a submitter says.
-_REQUIRED = {
-    "spark.sql.session.timeZone": "UTC",
-    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-    "spark.sql.legacy.parquet.nanosAsLong": "true",
-    # A date without rows is a state too: its commit says what it was made from.
-    "spark.databricks.delta.skipRecordingEmptyCommits": "false",
-    # A date's commit says how it was labelled; it has to outlive Delta's 30 days.
-    "spark.databricks.delta.properties.defaults.logRetentionDuration": "interval 3650 days",
-    "spark.databricks.delta.properties.defaults.deletedFileRetentionDuration": f"interval {RETENTION_DAYS} days",
-    # relabel_late looks at the files itself before it reads the version that labels were made from.
-    "spark.databricks.delta.vacuum.enforceTimeTravelWithinDeletedFileRetentionDuration": "false",
-}
-_DEFAULTS = {
-    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
-    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-    "spark.databricks.delta.snapshotPartitions": "2",
-    "spark.sql.shuffle.partitions": "32",
-    "spark.sql.parquet.compression.codec": "zstd",
-    "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
-    "spark.log.level": "ERROR",
-    "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",
-}
-
-
-def session(app_name: str) -> SparkSession:
-    """The job's Spark session with Delta.
-
-    Under spark-submit the master, memory and jars are the submitter's, and so is every setting that the tables'
-    contract does not need; started by Python it runs on this machine's cores.
-    """
-    builder = SparkSession.builder.appName(app_name)
-    settings = _DEFAULTS
-    if "PYSPARK_GATEWAY_PORT" in os.environ:
-        SparkContext._ensure_initialized()  # until the JVM is there, SparkConf knows nothing of what was submitted
-        submitted = SparkConf()
-        settings = {key: value for key, value in settings.items() if not submitted.contains(key)}
-    else:
-        builder = builder.config("spark.jars.packages", DELTA_PACKAGE).config("spark.driver.memory", "4g")
-        builder = builder.config("spark.master", os.environ.get("SPARK_MASTER", "local[*]"))
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-        # Spark's Python workers would be the path's python3, which lacks what this one has installed.
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    for key, value in (settings | _REQUIRED).items():
-        builder = builder.config(key, value)
-    return builder.getOrCreate()
 
 
 class Store:
@@ -138,7 +84,9 @@ class Store:
         """
         faults = []
         for table in tables:
-            if not self.has_date(table, day):
+            if not self.has(table):
+                faults.append(f"there is no {table.path} below {self.root.path}")
+            elif not self.has_date(table, day):
                 first, last = self._delta(table).agg(F.min("date"), F.max("date")).first()
                 there = f"dates there: {first} to {last}" if first else "it has no rows at all"
                 faults.append(f"{table.path} has no date {day} below {self.root.path} ({there})")
@@ -147,9 +95,8 @@ class Store:
 
     def has_date(self, table: Table, day: date) -> bool:
         """Whether a Delta table has the date: some commit replaced it, or it has rows."""
-        frame = self._delta(table)
         replaced = next(delta_log.replacements(self.root, table, day), None)
-        return replaced is not None or not frame.where(F.col("date") == F.lit(day)).isEmpty()
+        return replaced is not None or not self._delta(table).where(F.col("date") == F.lit(day)).isEmpty()
 
     def has(self, table: Table) -> bool:
         """Whether a Delta table exists."""
@@ -161,15 +108,17 @@ class Store:
         A Delta date is replaced in one commit, whose user metadata holds `made_from` and the settings.
 
         Raises:
-            ContractError: the frame does not have the contract's columns; nothing is written.
+            ContractError: the frame does not have the contract's columns, or a row met a `raise_error`; nothing is
+                written.
             ConflictError: another run replaced the date meanwhile; its rows stay.
         """
         check(table, frame)
-        if table.storage == "delta":
-            return self._replace_delta(table, day, frame, settings)
-        with stage(self.root, partition(table, day)) as staged:
-            frame.write.parquet(self.uri(staged.folder))
-            return publish(staged, table, day, self.made_from, settings)["rows"]
+        with _refusals_in_one_line(table, day):
+            if table.storage == "delta":
+                return self._replace_delta(table, day, frame, settings)
+            with stage(self.root, partition(table, day)) as staged:
+                frame.write.parquet(self.uri(staged.folder))
+                return publish(staged, table, day, self.made_from, settings)["rows"]
 
     def read_at(self, table: Table, version: int) -> DataFrame:
         """Every row that a Delta table had at a version, with its `date` column."""
@@ -266,6 +215,18 @@ class Store:
     def _recorded(self, day: date, settings: dict) -> str:
         recorded = {"date": day.isoformat(), "made_from": self.made_from, "settings": settings, "run": self._run}
         return json.dumps(recorded, sort_keys=True)
+
+
+@contextmanager
+def _refusals_in_one_line(table: Table, day: date) -> Iterator[None]:
+    """Turn what a `raise_error` among the rows says into a ContractError."""
+    try:
+        yield
+    except PySparkException as fault:
+        said = re.search(r"\[USER_RAISED_EXCEPTION\] (.*?)(?: SQLSTATE|\n|$)", str(fault))
+        if said is None:
+            raise
+        raise ContractError(f"{table.path} of {day} was not written: {said[1]}") from fault
 
 
 def check(table: Table, frame: DataFrame) -> None:

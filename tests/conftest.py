@@ -19,7 +19,7 @@ os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:Reserved
 def spark():
     """One Spark session with Delta for the whole run, on two cores, with few shuffle partitions."""
     os.environ["SPARK_MASTER"] = "local[2]"
-    from schemas.spark import session
+    from schemas.session import session
 
     made = session("headrace-tests")
     made.conf.set("spark.sql.shuffle.partitions", "4")

@@ -16,7 +16,7 @@ import pytest
 from pyarrow import parquet
 
 from schemas import arrow, logs
-from schemas.spark import DELTA_PACKAGE
+from schemas.session import DELTA_PACKAGE
 from schemas.table import landing
 from schemas.target_groups import target_groups
 from tests import tiny_root

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from airflow_dags import environment
-from schemas.spark import DELTA_PACKAGE
+from schemas.session import DELTA_PACKAGE
 
 PROJECT = Path(__file__).resolve().parent.parent
 PACKAGES = ("schemas", "models", "jobs", "airflow_dags")

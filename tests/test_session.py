@@ -7,11 +7,21 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 SCRIPT = """
-from schemas.spark import session
+from schemas.session import session
 conf = session("asked").conf
 print("told", conf.get("spark.sql.shuffle.partitions"), conf.get("spark.sql.session.timeZone"),
       conf.get("spark.sql.parquet.compression.codec"))
 """
+
+
+def test_without_java_there_is_one_clear_error(tmp_path):
+    surroundings = {**os.environ, "PYTHONPATH": str(PROJECT), "JAVA_HOME": str(tmp_path)}
+    script = "from schemas.session import session; session('asked')"
+    done = subprocess.run([sys.executable, "-c", script], env=surroundings, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith("schemas.table.MissingDataError: Spark did not start")
+    assert "openjdk-17" in told
 
 
 def test_the_submitters_settings_win_but_for_those_that_the_tables_need(tmp_path):

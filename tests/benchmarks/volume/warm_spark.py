@@ -16,7 +16,8 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 from volume import plain_spark
 
-from schemas.spark import Store, session
+from schemas.session import session
+from schemas.spark import Store
 
 JOBS = (
     "label_target_groups",
