@@ -18,13 +18,15 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs import command
-from jobs.funnel.attribution import attribute, dates_around, strongest
+from jobs.funnel.attribution import attribute, dates_around, of_date, strongest
+from jobs.funnel.histories import with_history
 from jobs.funnel.levels import FILTERED, RANKED, leveled
 from schemas.features import user_histories
 from schemas.labels import Action, Stage, TargetGroup
 from schemas.logs import conversions, impressions, requests, retrievals, stages
 from schemas.samples import hccp_samples
-from schemas.spark import Store, session
+from schemas.session import session
+from schemas.spark import Store
 from schemas.staleness import stale_dates
 from schemas.target_groups import target_groups
 
@@ -47,7 +49,7 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     first, last = dates_around(day, hours)
     around = store.read(requests, first, last).where(F.col("scenario") == scenario)
     events = store.read(conversions, day, last)
-    attributed = attribute(events, around, hours, labelling["attribution"])
+    attributed = of_date(attribute(events, around, hours, labelling["attribution"]), day)
 
     asked = around.where(F.col("date") == day).select("request_id", "user_id", "request_time")
     feedback = with_feedback(store.read(impressions, day), attributed, scenario)
@@ -76,9 +78,8 @@ def with_feedback(impressions: DataFrame, attributed: DataFrame, scenario: str) 
     `purchased`, `clicked`, `exposed`: its shown items whose action is a purchase, another one, none; `in_scenario`:
     a map from every item with such an action, shown or not.
     """
-    acted = attributed.where("request_id IS NOT NULL")
     rows = impressions.select("request_id", "item_id", "position").unionByName(
-        acted.select("request_id", "item_id", "action", "event_time", "event_id", "scenario", "named"),
+        attributed.select("request_id", "item_id", "action", "event_time", "event_id", "scenario", "named"),
         allowMissingColumns=True,
     )
     shown, bought = F.col("shown"), F.col("action") == Action.PURCHASE.value
@@ -137,9 +138,8 @@ def samples(leveled: DataFrame, histories: DataFrame) -> DataFrame:
         leveled: what `leveled` returns, with `attributed` and `in_scenario`, maps from item to action.
         histories: the rows of `user_histories`.
     """
-    histories = histories.select("request_id", "history_item_ids", "history_actions")
     return (
-        leveled.join(histories, on="request_id", how="inner")
+        with_history(leveled, histories)
         .withColumn("teacher_ranks", F.sequence(F.lit(1), F.size("item_ids")))
         .withColumn("actions", _looked_up("attributed"))
         .withColumn("in_scenario_actions", _looked_up("in_scenario"))

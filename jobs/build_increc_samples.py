@@ -15,11 +15,13 @@ from pyspark.sql import functions as F
 
 from jobs import command
 from jobs.funnel.attribution import strength
+from jobs.funnel.histories import with_history
 from schemas.features import user_histories
 from schemas.labels import TargetGroup
 from schemas.logs import requests
 from schemas.samples import increc_samples
-from schemas.spark import Store, session
+from schemas.session import session
+from schemas.spark import Store
 from schemas.staleness import stale_dates
 from schemas.target_groups import target_groups
 
@@ -58,12 +60,7 @@ def samples(groups: DataFrame, asked: DataFrame, histories: DataFrame) -> DataFr
     lists = {f"{name}_item_ids": F.col(f"{name}.item_id") for name in ("etg", "rtg", "itg")}
     lists |= {f"{name}_actions": F.col(f"{name}.action") for name in ("etg", "rtg", "itg")}
     asked = asked.select("request_id", "user_id", "scenario", "request_time")
-    histories = histories.select("request_id", "history_item_ids", "history_actions")
-    return (
-        gathered.join(asked, on="request_id", how="inner")
-        .join(histories, on="request_id", how="inner")
-        .withColumns(lists)
-    )
+    return with_history(gathered.join(asked, on="request_id", how="inner"), histories).withColumns(lists)
 
 
 def _kept(group: TargetGroup, item: Column) -> Column:

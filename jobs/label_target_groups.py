@@ -20,7 +20,8 @@ from jobs.labelling import Labelling, label
 from jobs.validation.labels import record
 from schemas.labels import HOMEPAGE
 from schemas.logs import conversions, impressions, requests, retrievals
-from schemas.spark import Store, session
+from schemas.session import session
+from schemas.spark import Store
 from schemas.target_groups import target_groups
 
 

@@ -1,5 +1,6 @@
 """Hybrid samples: levels and orders by hand, and their laws over many drawn requests."""
 
+import re
 from collections import defaultdict
 from datetime import timedelta
 from math import log2
@@ -11,6 +12,7 @@ from worked_example import DAY, at
 from jobs import build_hccp_samples as job
 from jobs import build_user_histories, label_target_groups
 from schemas.samples import hccp_samples
+from schemas.table import ContractError
 
 NEXT = DAY + timedelta(days=1)
 
@@ -42,7 +44,12 @@ def shown(request, *items):
 
 
 @pytest.fixture(scope="module")
-def by_hand(spark, tmp_path_factory):
+def by_hand_root(tmp_path_factory):
+    return tmp_path_factory.mktemp("by_hand")
+
+
+@pytest.fixture(scope="module")
+def by_hand(spark, by_hand_root):
     """a: every level. b: re_ranking stands in, no pre_ranking row. c: no stage row. d: no impression.
     e: no retrieval. f: an empty ranking."""
     stages = [
@@ -65,7 +72,7 @@ def by_hand(spark, tmp_path_factory):
     ]
     return prepared(
         spark,
-        tmp_path_factory.mktemp("by_hand"),
+        by_hand_root,
         requests=[(name, user, "homepage", at("10:00")) for user, name in enumerate("abcdef", 1)],
         retrievals=[
             ("a", "hot", [9, 8, 1, 2, 3, 20], []),
@@ -103,6 +110,18 @@ def test_an_empty_ranking_gives_no_ranked_item(by_hand):
     """1 was shown, 3 passed pre-ranking, 2 was dropped."""
     assert by_hand["f"]["item_ids"] == (1, 2)
     assert by_hand["f"]["levels"] == ("exposed", "filtered")
+
+
+def test_a_request_without_a_history_is_one_clear_error(spark, by_hand, by_hand_root):
+    """Late requests are labelled, and nobody has built the histories since."""
+    put(spark, by_hand_root, "user_histories", DAY, [("b", [], [], [])])
+    with pytest.raises(ContractError) as fault:
+        job.main(flags(job, by_hand_root, DAY), DAY)
+    assert re.fullmatch(
+        r"samples/hccp_samples of 2024-03-01 was not written: user_histories has no row of request [a-f], "
+        r"which was logged later: run build_user_histories again",
+        str(fault.value),
+    )
 
 
 def probabilities(weights: list[float], count: int) -> list[float]:

@@ -7,6 +7,7 @@ import pytest
 import worked_example as example
 from generated_logs import DAYS, generated, oracle, put_logs
 from landed import flags, put, rows_of
+from pyarrow import parquet
 
 from jobs import label_target_groups as job
 from schemas.table import MissingDataError
@@ -63,6 +64,43 @@ def test_a_date_without_logs_is_one_clear_error(spark, worked):
     assert "logs/retrievals has no date 2024-03-02" in said
     assert "dates there: 2024-03-01 to 2024-03-01" in said
     assert "logs/conversions" not in said
+
+
+def test_a_request_id_may_be_used_again_on_another_date(spark, tmp_path):
+    """Ids count from 1 every day. The 1st is user 1's on both days, the 2nd user 1's and then user 2's."""
+    requests = {
+        example.DAY: [("1", 1, "homepage", example.at("20:00")), ("2", 1, "homepage", example.at("21:00"))],
+        DAY_2: [("1", 1, "homepage", example.at("08:00", 2)), ("2", 2, "homepage", example.at("08:30", 2))],
+    }
+    acted = [
+        (1, 11, example.at("20:05"), "1"),
+        (1, 12, example.at("21:05"), "2"),
+        (1, 13, example.at("08:05", 2), "1"),  # the later of the two whose window it is in
+        (2, 14, example.at("08:35", 2), "2"),
+        (2, 15, example.at("08:40", 2), None),
+    ]
+    conversions = [
+        (f"e{n}", user, item, "click", time, "homepage", request, time)
+        for n, (user, item, time, request) in enumerate(acted)
+    ]
+    for day, rows in requests.items():
+        put(spark, tmp_path, "requests", day, rows)
+        put(spark, tmp_path, "retrievals", day, [(row[0], "hot", [1], []) for row in rows])
+        put(spark, tmp_path, "impressions", day, [])
+        put(spark, tmp_path, "conversions", day, [row for row in conversions if row[4].date() == day])
+    found = {}
+    for day in requests:
+        job.main(flags(job, tmp_path, day), day)
+        found[day] = {(row[0], row[2], row[7]) for row in rows_of(spark, tmp_path, "target_groups", day)}
+    assert found == {example.DAY: {("1", 11, 1), ("2", 12, 1)}, DAY_2: {("1", 13, 1), ("2", 14, 1), ("2", 15, 1)}}
+
+
+def test_files_hold_the_contracts_columns_and_no_date(spark, worked):
+    """The date is the folder's."""
+    files = list((worked / "logs/requests").glob("date=*/*.parquet"))
+    assert files
+    for file in files:
+        assert parquet.read_schema(file).names == ["request_id", "user_id", "scenario", "request_time"]
 
 
 # --- generated logs against plain loops

@@ -29,16 +29,23 @@ def attribute(conversions: DataFrame, requests: DataFrame, window_hours: int, at
 
     Returns:
         One row per conversion and request it belongs to, and one row with a null request_id for a conversion
-        that belongs to none: request_id, event_id, user_id, item_id, action, event_time, scenario, and `named`,
-        whether the conversion itself named the request.
+        that belongs to none: request_id, request_time, event_id, user_id, item_id, action, event_time, scenario, and
+        `named`, whether the conversion itself named the request.
     """
     targets = requests.select("request_id", "user_id", "request_time")
     named = _named(conversions.select(*_EVENT), targets, window_hours)
     known = named.where("named")
-    rest = named.where(~F.col("named"))
+    rest = named.where(~F.col("named")).drop("request_time")
     unnamed = _last(rest, targets, window_hours) if attribution == LAST_REQUEST else _every(rest, targets, window_hours)
-    columns = ["request_id", "event_id", "user_id", "item_id", "action", "event_time", "scenario", "named"]
+    columns = ["request_id", "request_time", *(name for name in _EVENT if name != "request_id"), "named"]
     return known.select(*columns).unionByName(unnamed.select(*columns))
+
+
+def of_date(attributed: DataFrame, day: date) -> DataFrame:
+    """Of what `attribute` returns the conversions that belong to a request of this date."""
+    midnight = F.lit(day).cast("timestamp")
+    after = F.lit(day + timedelta(1)).cast("timestamp")
+    return attributed.where((F.col("request_time") >= midnight) & (F.col("request_time") < after))
 
 
 def in_window(window_hours: int) -> Column:
@@ -73,12 +80,15 @@ def strongest(counted: Column | None = None) -> Column:
 
 
 def _named(events: DataFrame, targets: DataFrame, window_hours: int) -> DataFrame:
-    claims = targets.select(F.col("request_id"), F.col("user_id").alias("claimed_user"), "request_time")
+    # A request_id is unique within a date only, and the targets are of several: the user's latest that had it counts.
+    claims = targets.groupBy("request_id", "user_id").agg(F.collect_list("request_time").alias("times"))
     # Most events name no request: a join would bring them all to the task that has the null key.
-    joined = events.where("request_id IS NOT NULL").join(claims, on="request_id", how="left")
-    named = F.coalesce((F.col("claimed_user") == F.col("user_id")) & in_window(window_hours), F.lit(False))
-    joined = joined.withColumn("named", named).drop("claimed_user", "request_time")
-    return joined.unionByName(events.where("request_id IS NULL").withColumn("named", F.lit(False)))
+    joined = events.where("request_id IS NOT NULL").join(claims, on=["request_id", "user_id"], how="left")
+    so_far = F.filter("times", lambda time: time <= F.col("event_time"))
+    joined = joined.withColumn("request_time", F.array_max(so_far)).drop("times")
+    joined = joined.withColumn("named", F.coalesce(in_window(window_hours), F.lit(False)))
+    without = events.where("request_id IS NULL").withColumn("named", F.lit(False))
+    return joined.unionByName(without, allowMissingColumns=True)
 
 
 def _last(events: DataFrame, targets: DataFrame, window_hours: int) -> DataFrame:
@@ -106,11 +116,12 @@ def _last(events: DataFrame, targets: DataFrame, window_hours: int) -> DataFrame
     found = asked.unionByName(acted).withColumn("latest", latest).where("kind = 1")
     found = found.withColumn("request_time", F.col("latest.request_time"))
     request_id = F.when(in_window(window_hours), F.col("latest.request_id"))
-    return found.withColumn("request_id", request_id).withColumn("named", F.lit(False))
+    found = found.withColumn("request_id", request_id).withColumn("named", F.lit(False))
+    return found.withColumn("request_time", F.when(F.col("request_id").isNotNull(), F.col("request_time")))
 
 
 def _every(events: DataFrame, targets: DataFrame, window_hours: int) -> DataFrame:
     events = events.drop("request_id")
     matches = targets.withColumnRenamed("user_id", "asking_user")
     belongs = (F.col("user_id") == F.col("asking_user")) & in_window(window_hours)
-    return events.join(matches, on=belongs, how="left").drop("asking_user", "request_time")
+    return events.join(matches, on=belongs, how="left").drop("asking_user")

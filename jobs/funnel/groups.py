@@ -13,14 +13,14 @@ def touches(targets: DataFrame, impressions: DataFrame, attributed: DataFrame) -
     Args:
         targets: request_id, user_id of the target requests.
         impressions: request_id, item_id, position; of any request.
-        attributed: what `attribute` returns.
+        attributed: what `attribute` returns of the conversions that belong to a request of the targets' date.
 
     Returns:
         request_id, user_id, item_id, and either position, or action, event_time, event_id and scenario.
     """
-    acted = attributed.where("request_id IS NOT NULL")
     rows = impressions.select("request_id", "item_id", "position").unionByName(
-        acted.select("request_id", "item_id", "action", "event_time", "event_id", "scenario"), allowMissingColumns=True
+        attributed.select("request_id", "item_id", "action", "event_time", "event_id", "scenario"),
+        allowMissingColumns=True,
     )
     return rows.join(targets.select("request_id", "user_id"), on="request_id", how="inner")
 

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.funnel.attribution import attribute, dates_around
+from jobs.funnel.attribution import attribute, dates_around, of_date
 from jobs.funnel.groups import group_items, touches
 from schemas.logs import conversions, impressions, requests, retrievals
 from schemas.spark import Store
@@ -62,7 +62,7 @@ def label(store: Store, day: date, labelling: Labelling, users: DataFrame | None
     lists = store.read(retrievals, day).select("request_id", "channel", "item_ids")
     targets = asked.where(F.col("date") == day).select("request_id", "user_id")
     labelable = targets.join(lists.select("request_id"), on="request_id", how="left_semi").persist()
-    rows = group_items(touches(labelable, store.read(impressions, day), attributed), lists)
+    rows = group_items(touches(labelable, store.read(impressions, day), of_date(attributed, day)), lists)
     return Labels(rows.select(*target_groups.names), targets, labelable, attributed, asked)
 
 
