@@ -25,7 +25,8 @@ from schemas import delta_log
 from schemas.delta_log import FileChange
 from schemas.logs import conversions
 from schemas.samples import hccp_samples, increc_samples
-from schemas.spark import Store, session
+from schemas.session import session
+from schemas.spark import Store
 from schemas.staleness import stale_dates
 from schemas.storage import Root
 from schemas.table import MissingDataError
@@ -74,8 +75,10 @@ def relabel(store: Store, day: date, recorded: dict, now: DataFrame, changes: li
         users = changed_users(before, now, sorted({one.date for one in touching})).persist()
         there = there.join(users, on="user_id", how="left_semi").select(*target_groups.names)
     labels = label(store, day, labelling, users)
-    rows = store.update(target_groups, day, there, labels.rows, labelling.settings(store, day))
+    wanted = labels.rows.persist()  # for what is to be put, and for what is gone
+    rows = store.update(target_groups, day, there, wanted, labelling.settings(store, day))
     command.log(f"relabel_late: {rows} rows of {day} changed")
+    wanted.unpersist()
     labels.unpersist()
     if users:
         users.unpersist()

@@ -73,15 +73,6 @@ def newest(root: Root, table: Table) -> dict[date, tuple[int, dict]]:
     return found
 
 
-def last_changes(root: Root, table: Table) -> dict[date, int]:
-    """Date -> version of the newest commit that replaced the date or changed a row of it."""
-    found = {}
-    for number, recorded, info in _recorded(root, table):
-        if info["operation"] != _MERGE or _rows(info):
-            found.setdefault(date.fromisoformat(recorded["date"]), number)
-    return found
-
-
 def file_changes(root: Root, table: Table, since: int) -> list[FileChange]:
     """What the commits after a version did to the table's files."""
     found = []

@@ -11,12 +11,13 @@ from schemas.table import Table
 def stale_dates(root: str, days: Collection[date], made: Collection[Table], source: Table) -> list[date]:
     """Which of the dates some table of `made` has, though rows of that date of `source` were changed afterwards.
 
-    A commit that changed no row makes nothing stale.
+    A commit that changed no row of `source` counts too: `relabel_late` makes it where conversions changed, and samples
+    hold more of these than labels do.
     """
     place, stale = Root.of(root), set()
-    changed = delta_log.last_changes(place, source)
+    newest = delta_log.newest(place, source)
     for table in made:
         for day in set(days) & set(storage.dates(place, table)):
-            if storage.manifest(place, table, day)["made_from"][source.path] < changed.get(day, 0):
+            if storage.manifest(place, table, day)["made_from"][source.path] < newest.get(day, (0,))[0]:
                 stale.add(day)
     return sorted(stale)

@@ -62,6 +62,21 @@ def test_worked_example_with_late_purchases(spark, worked):
     assert relabel(worked, example.DAY) == {"rows_written": 0, "relabelled_dates": [], "stale_dates": ["2024-03-01"]}
 
 
+def test_samples_are_stale_when_only_a_weaker_action_changed(spark, worked):
+    """r1's click on item 3 moves out of the scenario. Its purchase stands for both in the labels, which stay as they
+    are; the in-scenario action of hccp_samples does not."""
+    redeliver(spark, worked, example.CONVERSIONS, [example.DAY, DAY_2])
+    relabel(worked, example.DAY)
+    version = arrow.delta(str(worked), label_target_groups.target_groups).version()
+    made_from = {"labels/target_groups": version}
+    arrow.write(str(worked), increc_samples, example.DAY, increc_samples.schema.empty_table(), made_from, {})
+    assert build_increc_samples.stale(str(worked), [example.DAY]) == []
+    moved = [(*row[:5], "search", None, row[7]) if row[0] == "e0" else row for row in example.CONVERSIONS]
+    redeliver(spark, worked, moved, [example.DAY])
+    counts = relabel(worked, example.DAY)
+    assert counts == {"rows_written": 0, "relabelled_dates": [], "stale_dates": ["2024-03-01"]}
+
+
 def test_a_redelivered_event_with_another_item_takes_its_old_row_away(spark, worked):
     moved = [(*row[:2], 6, *row[3:]) if row[2] == 9 else row for row in example.CONVERSIONS]
     redeliver(spark, worked, moved, [example.DAY, DAY_2])
