@@ -29,6 +29,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from functools import partial
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from jobs import command
 from jobs.validation import landing, measures, quarantine, usual
 from jobs.validation.landing import Landed
@@ -36,9 +39,11 @@ from jobs.validation.outcome import Outcome, agree, empty, known_requests, valid
 from schemas import arrow, delta_log
 from schemas.logs import LOGS, conversions
 from schemas.reports import quality
-from schemas.spark import Store, session
+from schemas.session import session
+from schemas.spark import Store
 from schemas.storage import Root
 from schemas.table import Table
+from schemas.target_groups import target_groups
 
 LANDED = "landed"  # the setting of a log's commit that names the files it was made from
 # Tables at a time: planning and committing small ones leaves Spark's cores idle.
@@ -65,14 +70,14 @@ def publish(store: Store, root: str, outcome: Outcome, day: date, settings: dict
     """
     table = outcome.landed.table
     kept = outcome.kept.select(*(f"`{name}`" for name in table.names))
+    expected = "rows in less duplicates and quarantined", outcome.rows_kept
     if table.name == conversions.name and day in arrow.dates(root, table):
-        written = kept.cache().count()
+        agree(table, "rows to write", kept.cache().count(), *expected)
         own = Store(store.spark, root)
         own.update(table, day, own.read(table, day).select(*table.names), kept, settings)
     else:
-        written = store.replace(table, day, kept, settings)
-    agree(table, "rows written", written, "rows in less duplicates and quarantined", outcome.rows_kept)
-    return written
+        agree(table, "rows written", store.replace(table, day, kept, settings), *expected)
+    return outcome.rows_kept
 
 
 def retire(store: Store, root: str, table: Table, day: date) -> None:
@@ -116,13 +121,19 @@ def check(arguments: argparse.Namespace, outcomes: dict[str, Outcome], day: date
         command.log(f"ingest_logs {day}: {len(earlier.days)} of the 7 days before are too few to compare with")
     today, most = measures.measure(outcomes), arguments.max_refused_share
     bounds = earlier.bounds(today)
-    rows = measures.quality_rows(outcomes, most, today, bounds)
-    settings = {"max_refused_share": most, usual.ACCEPTED: arguments.accept_changes}
-    arrow.write(arguments.root, quality, day, rows, {}, settings)
     changes = [bound for bound in bounds if not bound.passed]
-    for change in changes if arguments.accept_changes else ():
-        command.log(f"ingest_logs {day}: accepted: {change}")
-    measures.stop_if(outcomes, most, [] if arguments.accept_changes else changes, day)
+    there, manifest = usual.recorded(arguments.root, day)
+    accepted = set(manifest["settings"].get(usual.ACCEPTED, ()))
+    if arguments.accept_changes:
+        accepted |= {one.name for one in changes}
+    of_labels = there.filter(pc.field("table") == target_groups.name)
+    rows = pa.concat_tables([measures.quality_rows(outcomes, most, today, bounds), of_labels])
+    settings = {"max_refused_share": most, usual.ACCEPTED: sorted(accepted)}
+    arrow.write(arguments.root, quality, day, rows, {}, settings)
+    for change in changes:
+        if change.name in accepted:
+            command.log(f"ingest_logs {day}: accepted: {change}")
+    measures.stop_if(outcomes, most, [one for one in changes if one.name not in accepted], day)
 
 
 def validate_all(store: Store, landed: list[Landed], day: date) -> dict[str, Outcome]:

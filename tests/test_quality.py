@@ -93,18 +93,21 @@ def volume(rows: float, passed: bool = True, check: str = "rows_kept, at least")
     return [(*ROWS, rows, None, True), ("requests", check, rows, 500.0, passed)]
 
 
+LESS = ["requests: rows_kept, at least"]
+
+
 def test_the_days_before_are_those_that_were_published(tmp_path):
     assert days_before(tmp_path) == ([], False)
     for n in (1, 2, 4, 7, 8):
-        put_quality(tmp_path, DAY - timedelta(n), volume(1000.0 + n), accept_changes=False)
+        put_quality(tmp_path, DAY - timedelta(n), volume(1000.0 + n), accepted_changes=[])
     put_quality(tmp_path, DAY, volume(9.0))
     assert days_before(tmp_path) == ([1001.0, 1002.0, 1004.0, 1007.0], True)  # the eighth day is too far away
-    put_quality(tmp_path, DAY - timedelta(1), volume(1.0, passed=False), accept_changes=False)
+    put_quality(tmp_path, DAY - timedelta(1), volume(1.0, passed=False), accepted_changes=[])
     assert days_before(tmp_path) == ([1002.0, 1004.0, 1007.0], True)
-    put_quality(tmp_path, DAY - timedelta(4), volume(1.0, passed=False, check="refused_share"), accept_changes=True)
+    put_quality(tmp_path, DAY - timedelta(4), volume(1.0, passed=False, check="refused_share"), accepted_changes=LESS)
     assert days_before(tmp_path) == ([1002.0, 1007.0], False)  # too many refused rows stop a date all the same
     # An accepted change is the new usual: what was before does not count.
-    put_quality(tmp_path, DAY - timedelta(2), volume(9000.0, passed=False), accept_changes=True)
+    put_quality(tmp_path, DAY - timedelta(2), volume(9000.0, passed=False), accepted_changes=LESS)
     assert days_before(tmp_path) == ([9000.0], True)
     # A day on which nothing happened does not say how much is usual: else twice the median were soon exceeded.
     put_quality(tmp_path, DAY - timedelta(1), volume(0.0))
@@ -115,12 +118,12 @@ def test_the_days_before_are_those_that_were_published(tmp_path):
 
 
 def land_day(root, day: date, channels: tuple[str, ...], count: int = 100) -> None:
-    """`count` requests of as many users, each with a row of each channel; 60 of them show an item."""
+    """`count` requests of as many users, each with a row of each channel; the first 60 show an item."""
     names = [f"r{n}" for n in range(count)]
     at = [datetime(day.year, day.month, day.day, 10)] * count
     columns = {
         "requests": (names, list(range(count)), ["homepage"] * count, at),
-        "impressions": (names[:60], [1] * 60, [1] * 60, at[:60]),
+        "impressions": (names[:60], *([1] * len(names[:60]) for _ in range(2)), at[:60]),
         "conversions": ([], [], [], [], [], [], [], []),
         "retrievals": tuple(zip(*((r, c, [1, 2], []) for r in names for c in channels), strict=True)),
     }
@@ -167,6 +170,18 @@ def test_a_lost_channel_stops_the_day_until_it_is_landed_or_accepted(spark, tmp_
     assert arrow.read(str(tmp_path), logs.retrievals, days[3]).num_rows == 100
     assert "accepted: retrievals: coverage: swing is 0.0%" in capsys.readouterr().err
     assert checks(tmp_path, days[3]) == found  # the page goes on to say what was accepted
+    # What was accepted stays so when late rows come, and what the labels said stays; another change is a fault still.
+    labelled = pa.Table.from_pylist([usual.row("target_groups", "ITG share", 0.5)], schema=quality.schema)
+    rows, manifest = usual.recorded(str(tmp_path), days[3])
+    arrow.write(str(tmp_path), quality, days[3], pa.concat_tables([rows, labelled]), {}, manifest["settings"])
+    ingest(tmp_path, day=days[3])
+    assert checks(tmp_path, days[3]) == found | {("target_groups", "ITG share"): (0.5, None, True)}
+    land_day(tmp_path, days[3], ("hot",), count=40)
+    for _ in range(2):  # nor does it become accepted by being met
+        with pytest.raises(WorkFailedError, match=r"^requests: rows_kept is 40, usually 100, at least 50 would pass"):
+            ingest(tmp_path, day=days[3])
+    land_day(tmp_path, days[3], ("hot",))
+    ingest(tmp_path, day=days[3])
     # The next day without the channel is as usual now, and a channel that is new is no fault.
     land_day(tmp_path, days[4], ("hot", "new"))
     ingest(tmp_path, day=days[4])
@@ -185,7 +200,7 @@ def test_labels_add_their_shares_to_quality(tmp_path, capsys):
             tiny_root.DAY - timedelta(n),
             [("target_groups", check, value, None, True) for check, value in rows],
         )
-    put_quality(tmp_path, tiny_root.DAY, volume(1000.0), accept_changes=True)
+    put_quality(tmp_path, tiny_root.DAY, volume(1000.0), accepted_changes=LESS)
     # Of 4 acted items 2 are ITG; ETG rows of the same items do not count. One request of ten cannot be labelled.
     groups = [group("r1", 1, "ETG"), group("r1", 1, "RTG"), group("r1", 2, "RTG"), group("r2", 3, "ITG")]
     tiny_root.put_delta(tmp_path, "target_groups", tiny_root.DAY, [*groups, group("r2", 4, "ITG")])

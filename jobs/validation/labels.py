@@ -2,7 +2,7 @@
 
 A channel's lost log is met by `ingest_logs`, before anything is published; these shares are the alarm for what it
 cannot see. The labels are written already, so a share that is out of bounds stops nothing: it is logged, and a
-failed row of `quality`, on the report's page. Ingesting the date again drops these rows until it is labelled again.
+failed row of `quality`, on the report's page. Ingesting the date again keeps these rows.
 """
 
 from datetime import date
@@ -12,11 +12,9 @@ import pyarrow.compute as pc
 
 from jobs import command
 from jobs.validation import usual
-from schemas import arrow, storage
+from schemas import arrow
 from schemas.labels import TargetGroup
 from schemas.reports import quality
-from schemas.storage import Root
-from schemas.table import MissingDataError
 from schemas.target_groups import target_groups
 
 
@@ -45,11 +43,7 @@ def _add(root: str, day: date, today: usual.Measures) -> None:
     for bound in bounds:
         if not bound.passed:
             command.log(f"{day}: {bound}; see whether a channel or a log is missing before the labels are learned from")
-    try:
-        there = arrow.read(root, quality, day).filter(pc.field("table") != target_groups.name)
-        written = storage.manifest(Root.of(root), quality, day)
-    except MissingDataError:  # the logs were written by something else than ingest_logs
-        there, written = quality.schema.empty_table(), {"made_from": {}, "settings": {}}
-    rows = usual.rows(today) + [bound.row for bound in bounds]
-    added = pa.Table.from_pylist(rows, schema=quality.schema)
-    arrow.write(root, quality, day, pa.concat_tables([there, added]), written["made_from"], written["settings"])
+    there, manifest = usual.recorded(root, day)  # none if the logs were written by something else than ingest_logs
+    of_logs = there.filter(pc.field("table") != target_groups.name)
+    added = pa.Table.from_pylist(usual.rows(today) + [bound.row for bound in bounds], schema=quality.schema)
+    arrow.write(root, quality, day, pa.concat_tables([of_logs, added]), manifest["made_from"], manifest["settings"])

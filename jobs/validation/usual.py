@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from statistics import median
 
+import pyarrow as pa
+
 from schemas import arrow, storage
 from schemas.reports import quality
 from schemas.storage import Root
-from schemas.table import partition
+from schemas.table import MissingDataError, partition
+from schemas.target_groups import target_groups
 
 ROWS = "rows_kept"
 REFUSED_SHARE = "refused_share"
@@ -27,7 +30,7 @@ NULL_SHARE = "null share: "  # of a nullable column
 WITHOUT_RETRIEVALS = "share without retrievals"  # of requests
 UNLABELABLE_SHARE, TARGET_REQUESTS = "unlabelable share", "target requests"
 ITG_SHARE, ACTED_ITEMS = "ITG share", "acted items"
-ACCEPTED = "accept_changes"  # the setting of a run that publishes whatever has changed
+ACCEPTED = "accepted_changes"  # the setting that names the bounds which the date may be beyond
 
 _DAYS, _ENOUGH_DAYS, _ENOUGH_ROWS = 7, 3, 50
 _TIMES, _POINTS, _LEFT = 2.0, 0.2, 0.1
@@ -50,6 +53,11 @@ class Bound:
     @property
     def passed(self) -> bool:
         return self.value <= self.most if self.least is None else self.value >= self.least
+
+    @property
+    def name(self) -> str:
+        """It, whatever the values: what is accepted once is accepted whenever the date is ingested."""
+        return f"{self.table}: {self.row['check']}"
 
     @property
     def row(self) -> dict:
@@ -118,12 +126,22 @@ def before(root: str, day: date, tables: set[str]) -> Before:
         if accepted or not place.exists(f"{partition(quality, earlier)}/{storage.MANIFEST}"):
             continue
         checks = [one for one in arrow.read(root, quality, earlier).to_pylist() if one["table"] in tables]
-        failed = {one["check"] for one in checks if not one["passed"]}
-        published = storage.manifest(place, quality, earlier)["settings"].get(ACCEPTED) and REFUSED_SHARE not in failed
-        if checks and (published or not failed):
+        failed = [one for one in checks if not one["passed"]]
+        known = set(storage.manifest(place, quality, earlier)["settings"].get(ACCEPTED, ()))
+        # What labels fail follows from what their logs were let through with.
+        of_logs = {f"{one['table']}: {one['check']}" for one in failed if one["table"] != target_groups.name}
+        if checks and (not failed or (known and of_logs <= known)):
             found.append({(one["table"], one["check"]): one["value"] for one in checks if _is_measure(one)})
             accepted = bool(failed)
     return Before(tuple(found), accepted or len(found) >= _ENOUGH_DAYS)
+
+
+def recorded(root: str, day: date) -> tuple[pa.Table, dict]:
+    """The date's rows of `quality` and its manifest; without any, no rows and one that says nothing."""
+    try:
+        return arrow.read(root, quality, day, quality.names), storage.manifest(Root.of(root), quality, day)
+    except MissingDataError:
+        return quality.schema.empty_table(), {"made_from": {}, "settings": {}}
 
 
 def _is_measure(check: dict) -> bool:
