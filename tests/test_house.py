@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_dags import environment
+from airflow_dags import environment, run_daily_batch
 from schemas.spark import DELTA_PACKAGE
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -103,6 +103,14 @@ def test_the_environment_is_made_with_the_standard_library_alone():
     assert "airflow" not in roots(IMPORTS["airflow_dags.environment"] | IMPORTS["airflow_dags.run_daily_batch"])
 
 
+def test_the_first_command_does_the_batch_anew_when_the_dag_changes():
+    """And the modules it is made of; how the environment is made changes no row."""
+    made_of = {"airflow_dags.daily_batch", *reached("airflow_dags.daily_batch")}
+    paths = {MODULES.get(name, MODULES.get(name.rpartition(".")[0])) for name in made_of}
+    watched = {path for pattern in run_daily_batch.SOURCES for path in PROJECT.glob(pattern)}
+    assert paths - {None, MODULES["airflow_dags.environment"]} <= watched
+
+
 def test_no_module_is_named_after_nothing():
     shunned = {"utils", "util", "helpers", "helper", "common", "base", "misc", "shared", "core"}
     parts = {part for path in [*MODULES.values(), *(PROJECT / "tests").rglob("*.py")] for part in path.parts[-2:]}
@@ -133,4 +141,3 @@ def test_a_job_has_at_most_six_flags(job):
 
 def test_delta_is_written_down_alike():
     assert environment.DELTA_PACKAGE == DELTA_PACKAGE
-    assert f'"{DELTA_PACKAGE}"' in MODULES["airflow_dags.tasks"].read_text()
