@@ -1,1 +1,1 @@
-"""When it runs. Imports airflow and the standard library only."""
+"""When it runs. Imports airflow, the standard library and itself only."""

@@ -1,11 +1,13 @@
 """The daily batch as an Airflow DAG: one task a job, ordered by what the jobs read.
 
-Imports airflow and the standard library only, so that a scheduler needs neither Spark nor TensorFlow.
+Imports airflow, the standard library and `airflow_dags.tasks` only, so that a scheduler needs neither Spark nor
+TensorFlow.
 """
 
 from datetime import datetime, timedelta
 
-from airflow.sdk import DAG, CronDataIntervalTimetable, Param
+from airflow.sdk import DAG, Context, CronDataIntervalTimetable, Param
+from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_dags.tasks import POLICY, python_job, spark_job
 
@@ -22,6 +24,9 @@ To backfill, trigger once with `first_date` set: each Spark job then takes FIRST
 on the `days` that end at D. `first_log_date` is the first day of logs to ingest, if histories begin earlier. For models
 that are judged at once, set `model_date` to the day before D: they train up to that day; then trigger D without it,
 with `ingest_logs`, `label_target_groups` and the `build_` tasks marked as done.
+
+Where no `stages` are logged, HCCP has nothing to learn from: leave `hccp_presets` empty (its default in this file, for
+the scheduled runs), and `build_hccp_samples`, `evaluate_hccp` and `train_hccp` are skipped.
 
 Needs: the connection `spark_default` (its host is Spark's master), the pool `gpu` (as many slots as trainings may
 run at once), and this checkout, or the installed package, on scheduler and workers. Two Variables may be set: on a
@@ -47,7 +52,8 @@ hccp_samples | As above; no rows means that no request of D has a `ranking` or `
 | `build_channel_value` | target_groups, requests, retrievals | channel_value | As above; only the report needs it. |
 | `evaluate_increc`, `evaluate_hccp` | samples of D, models of D-1, item_stats, retrievals; conversions, or \
 target_groups and stages | evaluations | No model of D-1 is no \
-failure: the rows that need no training are written. |
+failure: the rows that need no training are written. One after the other, since both replace the same date of \
+`evaluations`, which an object store cannot lock. |
 | `train_increc`, `train_hccp` | samples, items, item_stats, the checkpoint of D-1 | models | Out of memory: a \
 smaller preset or fewer `days`. A retry trains the date anew, from the model of D-1 if there is one. |
 | `export_models` | models of D, evaluations | SavedModels, item vectors, FAISS index | A model that is held back is \
@@ -72,7 +78,9 @@ PARAMS = {
     ),
     "days": Param(7, type="integer", minimum=1, description="Dates that a model with no model of D-1 trains on."),
     "increc_presets": Param("base,full", type="string", description="IncRec variants to train."),
-    "hccp_presets": Param("exposed_only,full", type="string", description="HCCP variants to train."),
+    "hccp_presets": Param(
+        "exposed_only,full", type=["null", "string"], description="HCCP variants to train; empty: nothing of HCCP."
+    ),
     "model_size": Param("default", enum=["default", "tiny"], description="`tiny` shrinks every preset, to try it."),
     "seed": Param(1, type="integer", minimum=0, description="Seed of sampling and training."),
 }
@@ -126,6 +134,16 @@ def model_date(interval_start: datetime, params: dict) -> str:
     return given
 
 
+def skip_without_hccp(context: Context) -> None:
+    """Skip the task, and so what comes after it, in a run that has nothing of HCCP.
+
+    Raises:
+        AirflowSkipException: no HCCP variant is to be trained.
+    """
+    if not context["params"]["hccp_presets"]:
+        raise AirflowSkipException("hccp_presets is empty: no HCCP samples, evaluation or models")
+
+
 ROOT = ["--root", "{{ params.root }}"]
 LOGGED = [*ROOT, "--date", "{{ logged_dates(data_interval_start, params) }}"]
 MATURE = [*ROOT, "--date", "{{ mature_dates(data_interval_start, params) }}"]
@@ -149,7 +167,9 @@ with DAG(
     histories = spark_job("build_user_histories", MATURE)
     item_stats = spark_job("build_item_stats", MATURE)
     increc_samples = spark_job("build_increc_samples", MATURE)
-    hccp_samples = spark_job("build_hccp_samples", [*MATURE, "--seed", "{{ params.seed }}"])
+    hccp_samples = spark_job(
+        "build_hccp_samples", [*MATURE, "--seed", "{{ params.seed }}"], pre_execute=skip_without_hccp
+    )
     value = python_job("build_channel_value", MATURE)
     evaluate_increc = python_job("evaluate_increc", MODELS)
     evaluate_hccp = python_job("evaluate_hccp", MODELS)
@@ -157,7 +177,7 @@ with DAG(
         "train_increc", [*TRAINING, "--preset", "{{ params.increc_presets }}"], pool=TRAINING_POOL
     )
     train_hccp = python_job("train_hccp", [*TRAINING, "--preset", "{{ params.hccp_presets }}"], pool=TRAINING_POOL)
-    export = python_job("export_models", MODELS)
+    export = python_job("export_models", MODELS, trigger_rule="none_failed")  # HCCP's tasks may be skipped
     report = python_job("render_report", MODELS)
 
     # What each task reads decides the order; models are evaluated on a date before they train on it.
@@ -166,5 +186,6 @@ with DAG(
     [label, histories] >> hccp_samples
     [increc_samples, item_stats] >> evaluate_increc >> train_increc
     [hccp_samples, item_stats] >> evaluate_hccp >> train_hccp
+    evaluate_increc >> evaluate_hccp  # both replace one date of one table, and an object store has no locks
     label >> value >> report
     [train_increc, train_hccp] >> export >> report

@@ -23,7 +23,7 @@ PYTHONS = ((3, 11), (3, 12))
 JAVA = 17
 RUN_EXTRAS = ("spark", "train", "airflow", "report")
 TEST_EXTRAS = (*RUN_EXTRAS, "test")
-DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"
+DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"  # as schemas.session has it; a test compares
 
 
 def enter(extras, command):

@@ -1,6 +1,6 @@
 """What to do about conversions that arrive after their date was labelled, as an Airflow DAG of its own.
 
-Imports airflow and the standard library only, as daily_batch does.
+Imports airflow, the standard library and `airflow_dags.tasks` only, as daily_batch does.
 """
 
 from datetime import datetime, timedelta
@@ -21,12 +21,14 @@ Needs what `daily_batch` needs, and its `seed`. Start it when `daily_batch` is d
 
 | task | reads | writes | when it fails |
 |---|---|---|---|
-| `ingest_logs` | landing | logs, quarantine, quality | As in `daily_batch`. |
+| `ingest_logs` | landing | logs, quarantine, quality | As in `daily_batch`. One date that fails keeps no other from \
+being ingested; the log ends by naming those that failed, and what comes after it waits until they are in step: land \
+what is missing, or run the job for them with `--accept-changes`, and clear the task. |
 | `relabel_late` | conversions and their changes, requests, retrievals, impressions, target_groups | target_groups | \
 Another run wrote the same date: let Airflow try again. Late requests, retrievals or impressions are not its \
 business: clear `label_target_groups` of their date in `daily_batch`. |
 | `build_increc_samples`, `build_hccp_samples`, `build_channel_value` | as in `daily_batch` | what was made from older \
-labels | A missing input names the task to clear. |
+labels | A missing input names the task to clear. One date that fails keeps no other from being built. |
 """
 
 PARAMS = {

@@ -35,6 +35,7 @@ TRAINED, JUDGED = date(2017, 11, 28), date(2017, 11, 29)
 SOURCES = (
     "setup.py",
     "airflow_dags/daily_batch.py",
+    "airflow_dags/tasks.py",
     "jobs/**/*.py",
     "jobs/**/*.html",
     "models/**/*.py",

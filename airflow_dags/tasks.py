@@ -1,14 +1,14 @@
 """What every DAG has, and a job as an Airflow task."""
 
+import shlex
 import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.bash import BashOperator
 
-PROJECT = Path(__file__).resolve().parent.parent
-DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"  # as schemas.session has it; a test compares
+from airflow_dags.environment import DELTA_PACKAGE, PROJECT
+
 POLICY = {
     "start_date": datetime(2017, 11, 25, tzinfo=UTC),
     "catchup": False,
@@ -40,7 +40,7 @@ def spark_job(job: str, arguments: list[str], **options) -> SparkSubmitOperator:
 
 def python_job(job: str, arguments: list[str], **options) -> BashOperator:
     """A job without a JVM, in the worker's own Python."""
+    # Not shlex.quote: Airflow fills templates in before the shell reads them, so a template's own quotes must stay.
     quoted = " ".join(f"'{argument}'" for argument in arguments)
-    return BashOperator(
-        task_id=job, bash_command=f"exec '{sys.executable}' -m jobs.{job} {quoted}", cwd=str(PROJECT), **options
-    )
+    command = f"exec {shlex.quote(sys.executable)} -m jobs.{job} {quoted}"
+    return BashOperator(task_id=job, bash_command=command, cwd=str(PROJECT), **options)

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
+# Whether tests that try many draws try as many as take hours: HEADRACE_LONG_TESTS=1, the only switch there is.
+LONG = bool(os.environ.get("HEADRACE_LONG_TESTS"))
 
 # Jobs of seconds on two cores: compiling well costs more than it saves, and by default so little code is kept that
 # compiling would stop for good. The jobs that tests start inherit it.

@@ -14,6 +14,7 @@ DESCRIBE = """
 import json, sys
 from datetime import datetime, UTC
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.exceptions import AirflowSkipException
 
 class Variables:
     def get(self, name, default=None):
@@ -26,23 +27,29 @@ bag = DagBag("airflow_dags")
 told = {"errors": bag.import_errors, "dags": list(bag.dags)}
 dag = bag.dags[sys.argv[1]]
 told["engines"] = sorted({"pyspark", "tensorflow", "pyarrow", "pandas", "numpy"} & set(sys.modules))
+told["schedules"] = {name: each.timetable.expression for name, each in bag.dags.items()}
 told["catchup"], told["runs"], told["doc"] = dag.catchup, dag.max_active_runs, dag.doc_md
 told["tasks"] = {
     task.task_id: {
         "retries": task.retries, "delay": task.retry_delay.total_seconds(), "pool": task.pool,
         "depends_on_past": task.depends_on_past, "upstream": sorted(task.upstream_task_ids),
         "operator": type(task).__name__, "connection": getattr(task, "_conn_id", None),
-        "application": getattr(task, "application", None),
+        "application": getattr(task, "application", None), "trigger_rule": task.trigger_rule.value,
     }
     for task in dag.tasks
 }
-told["arguments"] = {}
+told["arguments"], told["skipped"] = {}, {}
 for case, given in json.loads(sys.argv[2]).items():
     context = {"params": {**dag.params.dump(), "root": "/a root", **given}, "var": Var(),
                "data_interval_start": datetime(2017, 12, 1, tzinfo=UTC),
                "data_interval_end": datetime(2017, 12, 2, tzinfo=UTC)}
-    rendered = told["arguments"][case] = {}
+    rendered, skipped = told["arguments"][case], told["skipped"][case] = {}, []
     for task in dag.tasks:
+        try:
+            if task._pre_execute_hook:
+                task._pre_execute_hook(context)
+        except AirflowSkipException:
+            skipped.append(task.task_id)
         source = task.bash_command if hasattr(task, "bash_command") else task.application_args
         try:
             rendered[task.task_id] = task.render_template(source, context, dag.get_template_env())
@@ -55,7 +62,7 @@ print(json.dumps(told))
 
 
 def describe(dag: str, cases: dict[str, dict], home: Path) -> dict:
-    """Everything about one DAG; `arguments` for each case, whose params differ from the defaults.
+    """Everything about one DAG; `arguments` and tasks `skipped` for each case, whose params differ from the defaults.
 
     The data interval is 2017-12-01, the root is `/a root`.
     """

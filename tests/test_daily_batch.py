@@ -29,6 +29,8 @@ CASES = {
     "immature": {"window_hours": 48},
     "backwards": {"first_date": "2017-12-02"},
     "models_of_another_day": {"model_date": "2017-11-29"},
+    "without_hccp": {"hccp_presets": ""},
+    "without_hccp_in_the_form": {"hccp_presets": None},
 }
 
 
@@ -63,6 +65,7 @@ def test_policies(described):
         assert not task["depends_on_past"], job
         assert f"`{job}`" in described["doc"], f"the triage notes do not speak of {job}"
         assert task["pool"] == ("gpu" if job.startswith("train_") else "default_pool"), job
+        assert task["trigger_rule"] == ("none_failed" if job == "export_models" else "all_success"), job
         assert task["operator"] == ("SparkSubmitOperator" if job in JOBS[:6] else "BashOperator"), job
     assert described["tasks"]["ingest_logs"]["connection"] == "spark_default"
     assert described["packages"].startswith("io.delta:delta-spark")
@@ -79,7 +82,7 @@ def test_order_is_what_the_jobs_read(described):
         "build_hccp_samples": ["build_user_histories", "label_target_groups"],
         "build_channel_value": ["label_target_groups"],
         "evaluate_increc": ["build_increc_samples", "build_item_stats"],
-        "evaluate_hccp": ["build_hccp_samples", "build_item_stats"],
+        "evaluate_hccp": ["build_hccp_samples", "build_item_stats", "evaluate_increc"],
         "train_increc": ["evaluate_increc"],
         "train_hccp": ["evaluate_hccp"],
         "export_models": ["train_hccp", "train_increc"],
@@ -114,6 +117,11 @@ def test_settings_that_cannot_be_are_named(arguments):
     assert "set maturity_days to 2" in arguments("immature", "label_target_groups")
     assert "2017-12-02 is after the last one, 2017-11-30" in arguments("backwards", "build_item_stats")
     assert "model_date 2017-11-29 is not in 2017-11-30" in arguments("models_of_another_day", "train_increc")
+
+
+def test_hccp_is_left_out_where_no_variant_of_it_is_asked_for(described):
+    skipped = {case: tasks for case, tasks in described["skipped"].items() if tasks}
+    assert skipped == {case: ["build_hccp_samples"] for case in ("without_hccp", "without_hccp_in_the_form")}
 
 
 def airflow_lines(*tasks: tuple[str, bool]) -> list[str]:
@@ -175,21 +183,46 @@ def test_a_run_is_done_again_when_logs_or_settings_change(tmp_path):
     assert run_daily_batch.fingerprint(tmp_path, {"days": 3}, "") != before
 
 
-def test_airflow_runs_the_whole_batch_on_a_small_simulated_world(tmp_path, run_job, monkeypatch, capsys):
-    """A backfill after a day of logs alone, in one DAG run: every table of the contract exists afterwards."""
-    root, home = tmp_path / "root", tmp_path / "airflow"
-    world = ("--date", "2020-01-01", "--days", 3, "--users", 300, "--items", 400, "--seed", 1)
-    status, _, fault = run_job("simulate_logs", "--root", root, *world)
-    assert status == 0, fault
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def airflow(home, monkeypatch):
+    """Airflow's home, set up as the first command does it."""
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     for name, value in run_daily_batch.settings(home).items():
         monkeypatch.setenv(name, value)
     assert run_daily_batch.prepare_airflow(home) is None
+    return home
+
+
+def tasks_told(capsys) -> list[str]:
+    return [line.split()[0] for line in capsys.readouterr().err.splitlines() if " s" in line and "airflow" not in line]
+
+
+def test_airflow_exports_and_reports_without_hccp(tmp_path, airflow, capsys):
+    """What is skipped keeps nothing else from running; tasks that say nothing of it are marked as done."""
+    root = tmp_path / "root"
+    root.mkdir()
+    others = "ingest_.*|label_.*|build_[ciu].*|.*_increc"
+    run_daily_batch.run_dag(date(2020, 1, 3), {"root": str(root), "hccp_presets": ""}, airflow / "log", others)
+    assert tasks_told(capsys) == ["build_hccp_samples", "export_models", "render_report"]
+    assert run_daily_batch.report(root, date(2020, 1, 2)).exists()
+
+
+def test_airflow_runs_the_whole_batch_on_a_small_simulated_world(tmp_path, run_job, airflow, capsys):
+    """A backfill after a day of logs alone, in one DAG run: every table of the contract exists afterwards."""
+    root = tmp_path / "root"
+    world = ("--date", "2020-01-01", "--days", 3, "--users", 300, "--items", 400, "--seed", 1)
+    status, _, fault = run_job("simulate_logs", "--root", root, *world)
+    assert status == 0, fault
     first = {"first_log_date": "2020-01-01", "first_date": "2020-01-02"}
     conf = {"root": str(root), **first, "days": 1, "model_size": "tiny"}
-    run_daily_batch.run_dag(date(2020, 1, 3), conf, home / "log")
+    run_daily_batch.run_dag(date(2020, 1, 3), conf, airflow / "log")
 
-    done = [line.split()[0] for line in capsys.readouterr().err.splitlines() if " s" in line and "airflow" not in line]
+    done = tasks_told(capsys)
     assert sorted(done) == sorted(JOBS)
     assert done.index("evaluate_increc") < done.index("train_increc")
     for name, table in TABLES.items():

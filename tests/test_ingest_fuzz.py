@@ -1,10 +1,9 @@
 """`ingest_logs` against whatever a producer may land: no row is lost, and every refused one can be read.
 
 Each example lands several files of every log, each column of each file in a type of its own, and compares what
-became of the rows with `ingest_oracle`. HEADRACE_FUZZ=50 tries that many examples, other ones each time.
+became of the rows with `ingest_oracle`.
 """
 
-import os
 import shutil
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -12,6 +11,7 @@ from decimal import Decimal
 import duckdb
 import pyarrow as pa
 import pytest
+from conftest import LONG
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
@@ -22,9 +22,8 @@ from tests.ingest_oracle import EPOCH, Cells, arrow_array, counts
 from tests.ingested import DAY, at, ingest, kept, land, land_empty
 
 REQUIRED = (logs.requests, logs.retrievals, logs.impressions, logs.conversions)
-LONG = int(os.environ.get("HEADRACE_FUZZ", "0"))
 FUZZ = settings(
-    max_examples=LONG or 3, derandomize=not LONG, deadline=None, database=None,
+    max_examples=50 if LONG else 3, derandomize=True, deadline=None, database=None,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 

@@ -78,18 +78,19 @@ def test_groups_by_action_channel_and_scenario(root, capsys):
 
 
 def test_channels_by_what_only_they_found_and_what_none_did(root, capsys):
-    channels, missed, shares = told(root, capsys, "channel_value")["counts"].values()
+    channels, missed = told(root, capsys, "channel_value")["counts"].values()
     assert [tuple(row.values()) for row in channels] == [
         ("hot", 3, 6, 3, 2, 1 / 3, 1, 1),
         ("swing", 1, 3, 2, 2, 1 / 3, 1, 0),
         ("(none)", None, None, 1, 2, 1 / 3, None, None),
     ]
-    # purchase, cart, favorite, click, any, of acted
-    assert [list(row.values()) for row in missed] == [
-        ["(everywhere)", 0, 1, 1, 0, 2, 6], ["elsewhere", 0, 1, 1, 0, 2, 5], ["search", 0, 0, 0, 0, 0, 1]
-    ]  # fmt: skip
-    assert [list(row.values()) for row in shares] == [
-        ["(everywhere)", 0, 1, 1, 0, 1 / 3], ["elsewhere", 0, 1, 1, 0, 0.4], ["search", 0, None, None, None, 0]
+    # found by none, of all that was acted on: items 9 (cart) and 5 (favorite), both elsewhere
+    assert [tuple(row.values()) for row in missed] == [
+        ("(everywhere)", "purchase", 0, 3, 0), ("(everywhere)", "cart", 1, 1, 1), ("(everywhere)", "favorite", 1, 1, 1),
+        ("(everywhere)", "click", 0, 1, 0), ("(everywhere)", "(any)", 2, 6, 1 / 3),
+        ("elsewhere", "purchase", 0, 2, 0), ("elsewhere", "cart", 1, 1, 1), ("elsewhere", "favorite", 1, 1, 1),
+        ("elsewhere", "click", 0, 1, 0), ("elsewhere", "(any)", 2, 5, 0.4),
+        ("search", "purchase", 0, 1, 0), ("search", "(any)", 0, 1, 0),
     ]  # fmt: skip
     assert ["hot", "3", "6", "3", "2", "33.3", "%", "1", "1"] in lines(view(root, "channel_value"))
 

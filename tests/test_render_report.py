@@ -146,6 +146,25 @@ def test_failed_checks_come_first(full):
     assert ["conversions", "conflicting", "2", "only counted", "yes"] in checks
 
 
+@pytest.mark.parametrize(
+    ("check", "value", "threshold", "shown"),
+    [
+        ("coverage: hot, at least", 0.55, 0.8, ["55.0 %", "80.0 %"]),
+        ("null share: scenario, at most", 0.25, 0.2, ["25.0 %", "20.0 %"]),
+        ("share without retrievals", 0.05, None, ["5.0 %", "only counted"]),
+        ("unlabelable share", 0.05, None, ["5.0 %", "only counted"]),
+        ("ITG share, at most", 0.5, 0.4, ["50.0 %", "40.0 %"]),
+        ("rows_kept, at least", 450.0, 500.0, ["450", "500"]),
+        ("dropped column: coverage_share", 7.0, None, ["7", "only counted"]),
+    ],
+)
+def test_a_check_that_is_a_share_is_shown_as_per_cent_with_its_bound(tmp_path, check, value, threshold, shown):
+    tiny_root.put(tmp_path, "quality", DAY, [("requests", check, value, threshold, True)])
+    rows = Page(render(tmp_path)[0]).rows
+    assert ["table", "check", "value", "bound", "passed"] in rows
+    assert ["requests", check, *shown, "yes"] in rows
+
+
 def test_groups_channels_and_levels(full):
     rows = full[1].rows
     assert ["2024-03-01", "5", "4", "2", "33.3 %", ""] in rows

@@ -20,6 +20,11 @@ def test_its_one_task_is_the_job_with_our_policies(described):
     assert task["connection"] == "spark_default"
 
 
+def test_no_two_dags_start_together(described):
+    starts = {name: cron.split()[:2] for name, cron in described["schedules"].items()}
+    assert starts == {"daily_batch": ["0", "0"], "late_conversions": ["0", "12"], "weekly_maintenance": ["0", "18"]}
+
+
 def test_every_argument_is_one_that_the_job_takes(described):
     """A run whose interval ends as the 2nd begins takes the dates up to the 1st, the last whole day."""
     given = dag_descriptions.arguments(described, "weekly", "maintain_tables")

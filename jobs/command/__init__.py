@@ -13,6 +13,7 @@ from datetime import date, timedelta
 from schemas.table import ConflictError, ContractError, MissingDataError
 
 DONE, FAILED, BAD_ARGUMENTS = 0, 1, 2
+_BY_TABLE = "tables"  # what a job counts by table; other dicts say something of the whole run
 
 # What a storage that does not work says, in the system's words, which the JVM repeats.
 _MENDS = {
@@ -87,43 +88,61 @@ def run(
     """Do the work for each date in turn, print one JSON line a date and exit.
 
     `work` returns what it counted, `rows_written` among it. For a range the last line sums up: numbers are
-    added, lists joined. A date that fails ends the run; the dates before it stay done.
+    added, lists joined. A date that fails ends the run; the dates before it stay done. With --stale the dates do not
+    wait for one another: the run goes on, names those that failed at its end, and the last line has `failed_dates`.
 
     Args:
         stale: of a root and dates, those that --stale keeps.
     """
-    started, counted = time.monotonic(), []
-    first = day = arguments.date[0]
+    started, counted, failed = time.monotonic(), [], []
+    first, last = arguments.date[0], arguments.date[-1]
+    only_stale = stale is not None and arguments.stale
     try:
-        todo = stale(arguments.root, arguments.date) if stale and arguments.stale else arguments.date
-        for day in todo:
-            log(f"{job} {day}")
-            counted.append(work(arguments, day))
-            if len(todo) > 1:
-                print(json.dumps({"job": job, "date": str(day), **counted[-1]}), flush=True)
-    except (MissingDataError, ContractError, ConflictError, WorkFailedError) as fault:
-        log(f"{job} {day}: {fault}")
-        sys.exit(FAILED)
+        todo = stale(arguments.root, arguments.date) if only_stale else arguments.date
     except Exception as fault:
-        mend = next((mend for words, mend in _MENDS.items() if words in str(fault)), None)
-        if mend is None or not isinstance(fault, OSError):
-            traceback.print_exc()
-        what = fault if isinstance(fault, OSError) else "failed; the lines above say where"
-        log(f"{job} {day}: {what}" + (f"; no date is half replaced: {mend} and run this again" if mend else ""))
+        _tell(job, first, fault)
         sys.exit(FAILED)
-    last = arguments.date[-1]
+    for day in todo:
+        log(f"{job} {day}")
+        try:
+            counted.append(work(arguments, day))
+        except Exception as fault:
+            _tell(job, day, fault)
+            if not only_stale:
+                sys.exit(FAILED)
+            failed.append(str(day))
+            continue
+        if len(todo) > 1:
+            print(json.dumps({"job": job, "date": str(day), **counted[-1]}), flush=True)
     line = {
         "job": job,
         "date": str(first) if first == last else f"{first}..{last}",
         **_summed(counted),
+        **({"failed_dates": failed} if failed else {}),
         "seconds": round(time.monotonic() - started, 1),
     }
     print(json.dumps(line), flush=True)
-    sys.exit(DONE)
+    if failed:
+        log(f"{job}: failed for {', '.join(failed)}; the other dates are done")
+    sys.exit(FAILED if failed else DONE)
+
+
+def _tell(job: str, day: date, fault: Exception) -> None:
+    """Log why a date failed: in one line where it is known what is to be done, else with a traceback before it."""
+    if isinstance(fault, MissingDataError | ContractError | ConflictError | WorkFailedError):
+        log(f"{job} {day}: {fault}")
+        return
+    mend = next((mend for words, mend in _MENDS.items() if words in str(fault)), None)
+    if mend is None or not isinstance(fault, OSError):
+        traceback.print_exception(fault)
+    what = fault if isinstance(fault, OSError) else "failed; the lines above say where"
+    log(f"{job} {day}: {what}" + (f"; no date is half replaced: {mend} and run this again" if mend else ""))
 
 
 def _summed(counted: list[dict]) -> dict:
-    """One dict of all dates' counts: numbers added, lists joined, nothing twice; true if true of all; else the last."""
+    """One dict of all dates' counts: numbers added, `tables` table by table, lists joined, nothing twice; true if true
+    of all; else the last.
+    """
     total = {"rows_written": 0} if not counted else dict(counted[0])
     for counts in counted[1:]:
         for name, value in counts.items():
@@ -131,8 +150,15 @@ def _summed(counted: list[dict]) -> dict:
                 total[name] = total.get(name, True) and value
             elif isinstance(value, list):
                 total[name] = [*total.get(name, []), *(one for one in value if one not in total.get(name, []))]
-            elif isinstance(value, int | float) and name in total:
-                total[name] = total[name] + value
+            elif name in total and (name == _BY_TABLE or isinstance(value, int | float)):
+                total[name] = _added(total[name], value)
             else:
                 total[name] = value
     return total
+
+
+def _added(one: float | dict, other: float | dict) -> float | dict:
+    """Two numbers' sum, or two dicts' key by key."""
+    if not isinstance(other, dict):
+        return one + other
+    return one | {key: _added(one[key], value) if key in one else value for key, value in other.items()}

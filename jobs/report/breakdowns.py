@@ -28,7 +28,7 @@ def _order(column: str, values: Iterable[str]) -> str:
 _ACTIONS = ", ".join(f"count(*) FILTER (action = '{action}') AS {action}" for action in reversed(Action))
 NO_CHANNEL = "(none)"
 NO_LIST = "(none logged)"
-EVERYWHERE = "(everywhere)"
+EVERYWHERE, ANY = "(everywhere)", "(any)"
 _SHARE = "count(*)::DOUBLE / sum(count(*)) OVER () AS share"
 _LENGTHS = (
     "count(*) AS lists, quantile_disc(length, 0.0) AS shortest, quantile_disc(length, 0.5) AS median, "
@@ -122,27 +122,13 @@ CHANNEL_VALUE = Breakdown(
     "acted / nullif(support, 0) AS share, acted_only, lost FROM rows WHERE scenario IS NULL AND action IS NULL "
     "ORDER BY channel = '', acted_only DESC, 1",
 )
-_MISSED_COLUMNS = ("channel", "scenario", "action", "acted", "support")
-_MISSED = (
-    f"SELECT coalesce(scenario, '{EVERYWHERE}') AS scenario, {{}} "
-    "FROM rows WHERE channel = '' GROUP BY rows.scenario "
-    "ORDER BY rows.scenario IS NOT NULL, sum(acted) FILTER (action IS NULL) DESC, 1"
-)
 MISSED = Breakdown(
-    "Found by no channel (ITG), by the action's scenario",
-    _MISSED_COLUMNS,
-    _MISSED.format(
-        ", ".join(f"coalesce(any_value(acted) FILTER (action = '{each}'), 0) AS {each}" for each in reversed(Action))
-        + ", any_value(acted) FILTER (action IS NULL) AS any, any_value(support) FILTER (action IS NULL) AS of_acted"
-    ),
-)
-MISSED_SHARES = Breakdown(
-    "The same as a share of all that was acted on",
-    _MISSED_COLUMNS,
-    _MISSED.format(
-        ", ".join(f"any_value(acted / support) FILTER (action = '{each}') AS {each}_share" for each in reversed(Action))
-        + ", any_value(acted / nullif(support, 0)) FILTER (action IS NULL) AS share"
-    ),
+    "Found by no channel (ITG), by the action and its scenario",
+    ("channel", "scenario", "action", "acted", "support"),
+    f"SELECT coalesce(scenario, '{EVERYWHERE}') AS scenario, coalesce(action, '{ANY}') AS action, acted AS itg, "
+    "support AS acted, rows.acted / nullif(support, 0) AS share FROM rows WHERE channel = '' ORDER BY "
+    "rows.scenario IS NOT NULL, max(rows.acted) FILTER (rows.action IS NULL) OVER (PARTITION BY rows.scenario) DESC, "
+    f"rows.scenario, {_order('rows.action', reversed(Action))}",
 )
 CHANNEL_LENGTHS = _list_lengths_by("By channel: items a list", "channel", "channel")
 STAGE_LENGTHS = _list_lengths_by(
@@ -183,7 +169,7 @@ BREAKDOWNS: dict[str, tuple[Breakdown, ...]] = {
     ),
     "samples/hccp_samples": (LEVELS, _lengths("List lengths", "history_item_ids", "item_ids")),
     "reports/quality": (FAILED_FIRST,),
-    "reports/channel_value": (CHANNEL_VALUE, MISSED, MISSED_SHARES),
+    "reports/channel_value": (CHANNEL_VALUE, MISSED),
 }
 
 

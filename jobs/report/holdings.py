@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import dataset, fs, parquet
 
-from schemas import arrow, logs, storage
+from schemas import arrow, delta_log, logs, storage
 from schemas.catalog import TABLES
 from schemas.storage import MANIFEST, Root
 from schemas.table import MissingDataError, Table
@@ -114,11 +114,8 @@ def provenance(root: str, held: Holding, day: date) -> dict:
     if held.table.storage == "parquet" or held.plain:
         at = f"{held.path}/date={day}/{MANIFEST}"
         return json.loads(place.read_text(at)) if place.exists(at) else {}
-    for commit in arrow.delta(root, held.table).history():
-        recorded = json.loads(commit.get("userMetadata") or "{}")
-        if recorded.get("date") == day.isoformat():
-            return {"version": commit.get("version"), **recorded}
-    return {}
+    found = next(delta_log.replacements(place, held.table, day), None)
+    return {"version": found[0], **found[1]} if found else {}
 
 
 def _dataset(root: str, held: Holding, day: date) -> tuple[dataset.Dataset, pc.Expression | None]:
@@ -134,8 +131,7 @@ def _delta_parts(root: str, table: Table) -> dict[date, Part]:
         return {}
     parts: dict[date, Part] = {}
     for file in pa.table(arrow.delta(root, table).get_add_actions(flatten=True)).to_pylist():
-        value = file["partition.date"]
-        day = value if isinstance(value, date) else date.fromisoformat(value)
+        day = file["partition.date"]
         before = parts.get(day, Part(0, 0))
         parts[day] = Part(before.rows + (file["num_records"] or 0), before.bytes + file["size_bytes"])
     return parts

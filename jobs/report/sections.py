@@ -9,11 +9,16 @@ from datetime import date
 
 from jobs.report import breakdowns, holdings, numbers
 from jobs.report.holdings import Holding
-from schemas.labels import HOMEPAGE
+from jobs.validation import usual
+from schemas.labels import HOMEPAGE, Action
 from schemas.logs import LOGS
 from schemas.storage import Root
 
 _DATES = 7
+_MISSED = [*map(str, reversed(Action)), breakdowns.ANY]  # the columns of what no channel found
+# The checks that are shares, by how their names begin.
+_SHARES = (usual.REFUSED_SHARE, usual.COVERAGE, usual.NULL_SHARE, usual.WITHOUT_RETRIEVALS, usual.UNLABELABLE_SHARE)
+_SHARES += (usual.ITG_SHARE,)
 
 
 @dataclass(frozen=True)
@@ -158,12 +163,19 @@ def funnels(below: Below) -> dict:
 
 
 def quality_section(below: Below) -> dict | Missing:
-    rows = below.count("reports/quality", breakdowns.FAILED_FIRST)
+    rows = [_checked(row) for row in below.count("reports/quality", breakdowns.FAILED_FIRST)]
     if not rows:
         return below.missing("reports/quality", "ingest_logs")
     failed = [row for row in rows if not row["passed"]]
     checked = [row for row in rows if row["threshold"] is not None or not row["passed"]]
     return {"rows": rows, "failed": failed, "checks": len(checked)}
+
+
+def _checked(check: dict) -> dict:
+    """A row of `quality` with its value and bound as text, a share as per cent; without a bound it is only counted."""
+    written = numbers.percent if check["check"].startswith(_SHARES) else numbers.decimal
+    bound = "only counted" if check["threshold"] is None else written(check["threshold"])
+    return {**check, "value": written(check["value"]), "bound": bound}
 
 
 def group_section(below: Below) -> dict | Missing:
@@ -194,14 +206,18 @@ def channel_section(below: Below) -> dict | Missing:
     if nobody is None:
         return below.missing(path, "build_channel_value")
     sets = below.count(labels, breakdowns.CHANNEL_SETS)
-    shares = below.count(path, breakdowns.MISSED_SHARES)
-    missed = below.count(path, breakdowns.MISSED)
+    missed: dict[str, dict[str, dict]] = {}
+    for row in below.count(path, breakdowns.MISSED):
+        missed.setdefault(row["scenario"], {}).setdefault(row["action"], row)
     return {
         "channels": channels,
         "widest": max((row["acted"] for row in channels), default=0),
-        "acted": missed[0]["of_acted"],
+        "acted": missed[breakdowns.EVERYWHERE][breakdowns.ANY]["acted"],
         "itg": nobody["acted"],
-        "missed": [{**row, **share} for row, share in zip(missed, shares, strict=True)],
+        "missed": [
+            {"scenario": scenario, "actions": [found.get(action, {"itg": 0, "share": None}) for action in _MISSED]}
+            for scenario, found in missed.items()
+        ],
         "unlisted": next((row["items"] for row in sets if row["channels"] == breakdowns.NO_LIST), 0),
         "sets": sets[:8],
         "other_sets": {"count": len(sets) - 8, "items": sum(row["items"] for row in sets[8:])},
