@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 
+import numpy as np
 import pytest
 
 from jobs import evaluate_hccp, train_hccp
@@ -106,6 +107,31 @@ def test_candidates_by_hand(tmp_path):
         (1, 2): [1, 0, 0, 1, 1, 20, "middle"],  # re-ranking stands in for the ranking that is not logged
     }
     assert len(found.item_ids) == 2 + 5 + len(FILLERS)
+
+
+def candidates_of(root):
+    return candidates.read(str(root), DAY, arrow.read(str(root), hccp_samples, DAY).sort_by("request_id"))
+
+
+def test_what_the_samples_happened_to_draw_is_no_target(tmp_path):
+    put_hand_worked(tmp_path)
+    # The filtered item 4 was drawn for r1, and a conversion that names the request made its action in-scenario.
+    levels, actions = ["purchased", "exposed", "filtered"], ["purchase", "", "click"]
+    drawn = ("r1", 7, NOON, [2], ["click"], [1, 9, 4], levels, [1, 2, 3], actions, actions, [1.0] * 3)
+    put(tmp_path, "hccp_samples", DAY, [drawn])
+    found = candidates_of(tmp_path)
+    assert found.item_ids[found.in_scenario_actions > 0].tolist() == [1]
+    assert found.item_ids[found.actions > 0].tolist() == [1, 4]
+
+
+def test_nothing_stands_in_for_a_ranking_that_let_nothing_through(tmp_path):
+    put_hand_worked(tmp_path, with_stages=False)
+    put_delta(tmp_path, "stages", DAY, [
+        ("r1", "ranking", [], []), ("r1", "re_ranking", [2, 1], []), ("r2", "re_ranking", [2], [])
+    ])  # fmt: skip
+    found = candidates_of(tmp_path)
+    assert [*zip(found.requests, found.item_ids, strict=True)][np.flatnonzero(found.teacher_order)[0]] == (1, 2)
+    assert np.count_nonzero(found.teacher_order) == 1
 
 
 def test_a_day_by_hand_without_a_model(tmp_path, capsys):
