@@ -10,6 +10,10 @@ from schemas.reports import study_values
 
 Key = tuple[str, str, int]  # metric, segment, k
 
+# The columns of study_values: alike in all rows of one PerRequest, and its arrays.
+_SAME = ("variant", "metric", "segment", "k", "by_request")
+_OF_A_REQUEST = ("request", "numerator", "denominator", "support")
+
 
 @dataclass(frozen=True)
 class PerRequest:
@@ -74,19 +78,19 @@ def to_table(variant: str, found: Iterable[PerRequest]) -> pa.Table:
 
 def from_table(rows: pa.Table) -> dict[str, list[PerRequest]]:
     """Variant -> what `to_table` was given, in its order."""
-    columns = {name: rows[name].combine_chunks().to_numpy(zero_copy_only=False) for name in study_values.names}
-    named = [columns[name] for name in ("variant", "metric", "segment", "k")]
+    columns = {name: rows[name].combine_chunks() for name in study_values.names}
     changed = np.zeros(rows.num_rows, bool)
-    for column in named:
-        changed[1:] |= column[1:] != column[:-1]
+    for name in _SAME:
+        codes = columns[name].dictionary_encode().indices.to_numpy()
+        changed[1:] |= codes[1:] != codes[:-1]
     starts = np.flatnonzero(changed).tolist()
+    arrays = {name: columns[name].to_numpy() for name in _OF_A_REQUEST}
     found: dict[str, list[PerRequest]] = {}
     for start, stop in zip([0, *starts], [*starts, rows.num_rows], strict=True) if rows.num_rows else ():
-        at = slice(start + (columns["request"][start] < 0), stop)
-        arrays = [columns[name][at] for name in ("request", "numerator", "denominator", "support")]
-        variant, *key = (column[start] for column in named)
-        key = (*key[:2], int(key[2]))
-        found.setdefault(variant, []).append(PerRequest(*key, *arrays, bool(columns["by_request"][start])))
+        variant, *key, by_request = (columns[name][start].as_py() for name in _SAME)
+        at = slice(start + (arrays["request"][start] < 0), stop)
+        one = PerRequest(*key, *(arrays[name][at] for name in _OF_A_REQUEST), by_request)
+        found.setdefault(variant, []).append(one)
     return found
 
 
@@ -95,11 +99,7 @@ def _rows(variant: str, each: PerRequest) -> pa.Table:
     if not len(each.requests):
         arrays = (np.array([-1]), np.zeros(1), np.zeros(1), np.zeros(1, np.int64))
     size, schema = len(arrays[0]), study_values.schema
-    same = (variant, *each.key, each.by_request)
-    names = ("variant", "metric", "segment", "k", "by_request")
-    columns = {
-        name: pa.repeat(pa.scalar(value, schema.field(name).type), size)
-        for name, value in zip(names, same, strict=True)
-    }
-    columns |= dict(zip(("request", "numerator", "denominator", "support"), map(pa.array, arrays), strict=True))
+    same = dict(zip(_SAME, (variant, *each.key, each.by_request), strict=True))
+    columns = {name: pa.repeat(pa.scalar(value, schema.field(name).type), size) for name, value in same.items()}
+    columns |= dict(zip(_OF_A_REQUEST, map(pa.array, arrays), strict=True))
     return pa.table([columns[name] for name in schema.names], schema=schema)

@@ -120,6 +120,10 @@ def test_the_page(done):
     assert first[2].endswith(" %-")  # no difference from itself
     other = next(row for row in shown.rows if row[0] == "full")
     assert re.fullmatch(r"[\d.]+ ±[\d.]+ %[+-][\d.]+ \[[+-][\d.]+, [+-][\d.]+\]", other[2])
+    marked = re.findall(r'<i( class="clear")?>([+-][\d.]+) \[([+-][\d.]+), ([+-][\d.]+)\]</i>', html)
+    assert {bool(strong) for strong, *_ in marked} == {True, False}
+    assert all(not strong or float(low) * float(high) >= 0 for strong, _, low, high in marked)
+    assert all(strong or float(low) * float(high) <= 0 for strong, _, low, high in marked)
     assert "Metrics over margin exposed" in html
     assert html.count("<rect") == 2 * 2  # two variants beside the reference, in ISH and ASH
 
@@ -213,8 +217,12 @@ def test_averages_and_differences_come_from_the_same_numbers(tmp_path):
 
 
 def test_differences_are_written_in_points():
-    assert page.apart("ish", Interval(0.0123, -0.001, 0.02)) == {"apart": "+1.2 [-0.1, +2.0]", "clear": False}
-    assert page.apart("auc", Interval(-0.0123, -0.02, -0.001)) == {"apart": "-0.012 [-0.020, -0.001]", "clear": True}
+    share, decimal = (
+        page.apart("ish", Interval(0.0123, -0.001, 0.02)),
+        page.apart("auc", Interval(-0.01, -0.02, -0.001)),
+    )
+    assert share == {"apart": "+1.2 [-0.1, +2.0]", "excludes_zero": False}
+    assert decimal == {"apart": "-0.010 [-0.020, -0.001]", "excludes_zero": True}
     assert page.apart("ish", Interval(float("nan"), float("nan"), float("nan")))["apart"] == "-"
 
 

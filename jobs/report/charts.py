@@ -80,7 +80,7 @@ def line_chart(
     xs = sorted({point.x for point in points})
     tops = [point.y + (point.spread or 0) for point in points]
     ticks = _ticks(0.0 if from_zero else min(point.y - (point.spread or 0) for point in points), max(tops))
-    right = _WIDTH - 24 - min(24, max(len(line.name) for line in lines)) * _CHARACTER
+    right = _WIDTH - 32 - min(24, max(len(line.name) for line in lines)) * _CHARACTER
     x = _Scale(xs[0], xs[-1], _LEFT, right, log=log_x and xs[0] > 0)
     y = _Scale(ticks[0], ticks[-1], _HEIGHT - _BOTTOM, _TOP)
     parts = [_axes(x, y, xs, ticks, x_name, share)]

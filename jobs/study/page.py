@@ -89,10 +89,10 @@ def _rows(scored: Scores, compared: Comparison, keys: Sequence[tuple[str, str, i
 def apart(metric: str, interval: Interval | None) -> dict:
     """A difference in words and whether its interval leaves out 0; shares in points of a per cent."""
     if interval is None or interval.value != interval.value:  # not a number: nothing was measured
-        return {"apart": numbers.NOTHING, "clear": False}
+        return {"apart": numbers.NOTHING, "excludes_zero": False}
     scale, digits = (100, 1) if scores.share(metric) else (1, 3)
     value, low, high = (f"{scale * each:+.{digits}f}" for each in (interval.value, interval.low, interval.high))
-    return {"apart": f"{value} [{low}, {high}]", "clear": interval.excludes_zero}
+    return {"apart": f"{value} [{low}, {high}]", "excludes_zero": interval.excludes_zero}
 
 
 def bars(scored: Scores, compared: Comparison) -> list[dict]:
