@@ -11,24 +11,13 @@ Writes: models/increc/date=D/<preset>-seed<seed>/
 import argparse
 from datetime import date
 
-import numpy as np
 import tensorflow as tf
 
 from jobs import command
-from jobs.command import WorkFailedError
-from jobs.training import Training, training_parser
-from models import increc_inputs, inputs
-from models.catalogue import Catalogue, by_row
+from jobs.training import Training, increc, training_parser
 from models.checkpoint import ModelDirectory
-from models.increc import IncRec, load
 from models.increc_presets import PRESETS, SIZES, sized
-from schemas import arrow, storage
-from schemas.features import item_stats
 from schemas.samples import increc_samples
-from schemas.storage import Root
-from schemas.table import partition
-
-_ITEM_LISTS = ("history_item_ids", "etg_item_ids", "rtg_item_ids", "itg_item_ids")
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -42,50 +31,9 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
 
 
 def train(root: str, day: date, preset: str, arguments: argparse.Namespace) -> dict:
-    """Train one preset and publish it; returns its place, and how many requests it learned from."""
-    settings = sized(PRESETS[preset](), arguments.size)
     directory = ModelDirectory(root, "increc", day, preset, arguments.seed)
-    training = Training.of(increc_samples, directory, settings, arguments.days)
-    facts = facts_of(root, training.days)
-    catalogue, probabilities, made_from = known_items(training, facts["item_ids"])
-    model = load(training.before, catalogue) if training.before else IncRec(settings, catalogue, arguments.seed)
-
-    def assemble(rows: inputs.Batch, random: np.random.Generator) -> dict:
-        return increc_inputs.assemble(rows, catalogue, probabilities, settings, random)
-
-    found = {
-        "made_from": made_from,
-        "serving": settings.serving,
-        "requests": facts["requests"],
-        "share_of_requests_with_rtg_and_itg": facts["both"] / facts["requests"],
-    }
-    return training.learn(model, increc_inputs.COLUMNS, assemble, "target_slots", found)
-
-
-def facts_of(root: str, days: list[date]) -> dict:
-    """What the samples of these dates hold: requests, how many have both RTG and ITG, the ids of all items."""
-    requests, both, found = 0, 0, [np.zeros(0, np.int64)]
-    for day in days:
-        rows = inputs.decode(arrow.read(root, increc_samples, day, _ITEM_LISTS))
-        requests += inputs.size(rows)
-        both += int(((rows["rtg_item_ids"].lengths > 0) & (rows["itg_item_ids"].lengths > 0)).sum())
-        found.append(np.unique(np.concatenate([lists.values for lists in rows.values()])))
-    if not requests:
-        raise WorkFailedError(f"increc_samples of {days[0]} to {days[-1]} hold no request to learn from")
-    return {"requests": requests, "both": both, "item_ids": np.unique(np.concatenate(found))}
-
-
-def known_items(training: Training, item_ids: np.ndarray) -> tuple[Catalogue, np.ndarray, dict]:
-    """The items to know and f_C by row, and what both were made from."""
-    root, day = training.directory.root, training.directory.day
-    stats = arrow.read(root, item_stats, day, ["item_id", "sampling_probability"])
-    tables = [*((increc_samples, one) for one in training.days), (item_stats, day)]
-    made_from = {partition(table, one): storage.identity(Root.of(root), table, one) for table, one in tables}
-    ids = stats["item_id"].to_numpy()
-    catalogue, version = training.catalogue(np.concatenate([item_ids, ids]))
-    probabilities = stats["sampling_probability"].to_numpy()
-    missing = probabilities.min() if len(ids) else 1 / len(catalogue.item_ids)
-    return catalogue, by_row(catalogue, ids, probabilities, missing), made_from | version
+    settings = sized(PRESETS[preset](), arguments.size)
+    return increc.train(Training.of(increc_samples, directory, settings, arguments.days))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ class Candidates:
     """Parallel arrays [N]; `requests` index the requests in the order in which they were asked for.
 
     An order's value is the item's place in that stage's output, 1 for the best, 0 for an item not in it.
-    Actions are `Action.strength`, 0 for none: the strongest attributed to the request, and in its scenario.
+    Actions are `Action.strength`, 0 for none: the strongest attributed to the request, and in its scenario. The latter
+    are of exposed items alone: of the others the samples hold a draw, and a figure must not depend on it [D].
     """
 
     requests: np.ndarray
@@ -69,7 +70,9 @@ def read(root: str, day: date, samples: pa.Table) -> Candidates:
         requests=index.requests,
         item_ids=index.item_ids,
         exposed=index.placed(sampled["requests"], sampled["item_ids"], sampled["exposed"]),
-        in_scenario_actions=index.placed(sampled["requests"], sampled["item_ids"], sampled["in_scenario_actions"]),
+        in_scenario_actions=index.placed(
+            sampled["requests"][shown], sampled["item_ids"][shown], sampled["in_scenario_actions"][shown]
+        ),
         actions=_attributed(root, day, wanted, index),
         pre_ranking_order=pre_ranking,
         teacher_order=teacher,
@@ -135,7 +138,10 @@ def _sampled(samples: pa.Table) -> dict[str, np.ndarray]:
 
 
 def _orders(root: str, day: date, wanted: pa.Array, index: _Index) -> tuple[np.ndarray, np.ndarray]:
-    """Places in the output of pre-ranking and of the teacher's stage, each [N]."""
+    """Places in the output of pre-ranking and of the teacher's stage, each [N].
+
+    A stage that let nothing through was logged all the same: nothing stands in for it.
+    """
     none = np.zeros(len(index.requests), np.int64)
     if day not in arrow.dates(root, stages):
         return none, none
@@ -143,7 +149,8 @@ def _orders(root: str, day: date, wanted: pa.Array, index: _Index) -> tuple[np.n
     found = {stage: _listed(rows.filter(pc.field("stage") == str(stage)), wanted) for stage in Stage}
     orders = {stage: index.placed(*listed) for stage, listed in found.items()}
     first, second = _TEACHERS
-    has_first = np.isin(index.requests, found[first][0])
+    logged = rows.filter(pc.field("stage") == str(first))["request_id"]
+    has_first = np.isin(index.requests, pc.index_in(logged, value_set=wanted).to_numpy())
     return orders[Stage.PRE_RANKING], np.where(has_first, orders[first], orders[second])
 
 

@@ -28,8 +28,8 @@ def replace_rows(
     Args:
         model: `increc` or `hccp`; its earlier rows of the date go.
         rows: mappings with variant, seed, metric, segment, k, value (may be None) and support.
-        made_from: input table -> version or identity; the manifest keeps the other models' beside it.
-        settings: what the rows depend on; kept in the manifest under the model's name.
+        made_from: input table -> version or identity. settings: what the rows depend on. The manifest keeps both
+            under the model's name, beside the other models'.
 
     Raises:
         ContractError: a row lacks a column or has one too many, or two rows share a key; nothing is written.
@@ -37,9 +37,10 @@ def replace_rows(
     new = _table(model, rows)
     with Root.of(root).locked("evaluations"):
         kept, manifest = _others(root, day, model)
-        made_from = {**manifest.get("made_from", {}), **(made_from or {})}
-        settings = {**manifest.get("settings", {}), model: settings or {}}
-        arrow.write(root, evaluations, day, pa.concat_tables([kept, new]), made_from, settings)
+        said = manifest.get("settings", {})  # its keys are models; what no model's key covers nobody would ever renew
+        before = {name: made for name, made in manifest.get("made_from", {}).items() if name in said}
+        rows, settings = pa.concat_tables([kept, new]), said | {model: settings or {}}
+        arrow.write(root, evaluations, day, rows, before | {model: made_from or {}}, settings)
     return new.num_rows
 
 

@@ -29,12 +29,6 @@ def hits(ranks: np.ndarray, k: int) -> np.ndarray:
     return ranks <= k
 
 
-def mean_per_request(values: np.ndarray, requests: np.ndarray) -> np.ndarray:
-    """float64: the mean of the values of each request that has any, by rising request."""
-    _, inverse = np.unique(requests, return_inverse=True)
-    return np.bincount(inverse, values) / np.bincount(inverse)
-
-
 def ndcg(requests: np.ndarray, ranks: np.ndarray, teacher_ranks: np.ndarray) -> np.ndarray:
     """NDCG of an order against the teacher's, over the items the teacher ordered, per request.
 
@@ -52,32 +46,37 @@ def ndcg(requests: np.ndarray, ranks: np.ndarray, teacher_ranks: np.ndarray) -> 
     return got / np.bincount(order, gains**2)
 
 
-def auc(scores: np.ndarray, positive: np.ndarray) -> float:
-    """Chance that a positive scores above a negative, a tie counting half; not a number if one kind is missing.
+def shares_below(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """For each positive the share of all negatives that score below it, a tie counting half: their mean is AUC.
 
-    The rank-sum form (Mann and Whitney, 1947).
+    Returns:
+        float64, one for each positive in their order; not a number where there is no negative.
     """
-    value = grouped_auc(np.zeros(len(scores), np.int64), scores, positive)[0]
-    return float(value[0]) if len(value) else float("nan")
+    others = np.sort(scores[~positive])
+    places = sum(np.searchsorted(others, scores[positive], side) for side in ("left", "right")) / 2
+    return places / len(others) if len(others) else np.full(len(places), np.nan)
 
 
-def grouped_auc(requests: np.ndarray, scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """AUC inside each request that has a positive and a negative, and its number of items (GAUC's weight).
+def grouped_auc(
+    requests: np.ndarray, scores: np.ndarray, positive: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The requests, rising, that have a positive and a negative, the AUC inside each, and its number of items.
 
-    GAUC is the mean of the first weighted by the second (Zhu et al., arXiv 1706.06978, with impressions as weight).
+    GAUC is the mean of the AUCs weighted by the last (Zhu et al., arXiv 1706.06978, with impressions as weight). The
+    rank-sum form (Mann and Whitney, 1947).
     """
     if not len(scores):
-        return np.zeros(0), np.zeros(0)
+        return np.zeros(0, np.int64), np.zeros(0), np.zeros(0)
     order = np.lexsort((scores, requests))
     requests, scores, positive = requests[order], scores[order], positive[order].astype(float)
     first = np.r_[True, (requests[1:] != requests[:-1]) | (scores[1:] != scores[:-1])]
     tie = np.cumsum(first) - 1
     places = (np.bincount(tie, _places(requests)) / np.bincount(tie))[tie]
-    group = np.unique(requests, return_inverse=True)[1]
+    known, group = np.unique(requests, return_inverse=True)
     size, positives = np.bincount(group), np.bincount(group, positive)
     pairs = positives * (size - positives)
     wins = np.bincount(group, places * positive) - positives * (positives + 1) / 2
-    return wins[pairs > 0] / pairs[pairs > 0], size[pairs > 0].astype(float)
+    return known[pairs > 0], wins[pairs > 0] / pairs[pairs > 0], size[pairs > 0].astype(float)
 
 
 def _places(requests: np.ndarray) -> np.ndarray:

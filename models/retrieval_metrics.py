@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.inputs import Ragged
+from models.per_request import PerRequest
 from schemas.labels import Popularity
 
 CUTOFFS = (100, 500, 1000)
@@ -196,10 +197,9 @@ def _retrieved(retrieved: Mapping[str, Ragged], catalogue_C: np.ndarray, start: 
 
 def summarise(
     targets: Targets, measured: Measured, popularity_T: Sequence[str], cold_N: np.ndarray
-) -> Iterator[tuple[str, str, int, float | None, int]]:
-    """(metric, segment, k, value, support) of every average; the value is None where there is nothing to average.
+) -> Iterator[PerRequest]:
+    """Every metric by request; a hit rate's plain average is over targets, `_per_request` gives each request one say.
 
-    A plain name is the mean over targets, `_per_request` the mean over the requests that have one of their means.
     `overlap` is a mean over requests. `in_catalogue` (k 0) is the share of ITG targets that could be found at all.
 
     Args:
@@ -212,28 +212,18 @@ def summarise(
     segments |= {COLD_START: cold_N[targets.rows], ACTIVE: ~cold_N[targets.rows]}
     for segment, inside in segments.items():
         for metric, of_metric in targets.of_metric().items():
-            hits = measured.filtered_hits if metric == "inc_filtered" else measured.hits
+            hits, chosen = measured.filtered_hits if metric == "inc_filtered" else measured.hits, inside & of_metric
             for n, k in enumerate(measured.cutoffs):
-                yield from averages(metric, segment, k, hits[:, n], inside & of_metric, targets.rows)
+                key = (metric, segment, k)
+                yield PerRequest.summed(key, targets.rows[chosen], hits[chosen, n], by_request=True)
         known = inside & targets.itg
-        yield "in_catalogue", segment, 0, _mean(measured.known[known]), int(known.sum())
+        yield PerRequest.summed(("in_catalogue", segment, 0), targets.rows[known], measured.known[known])
     for segment, requests in {ALL: np.ones(len(cold_N), bool), COLD_START: cold_N, ACTIVE: ~cold_N}.items():
         for n, k in enumerate(measured.cutoffs):
-            yield "overlap", segment, k, _mean(measured.overlap[requests, n]), int(requests.sum())
+            yield PerRequest.summed(("overlap", segment, k), np.flatnonzero(requests), measured.overlap[requests, n])
 
 
-def averages(
-    metric: str, segment: str, k: int, values_T: np.ndarray, chosen_T: np.ndarray, rows_T: np.ndarray
-) -> Iterator[tuple[str, str, int, float | None, int]]:
-    """The mean over the chosen targets, and the mean over their requests of each request's mean."""
-    values, rows = values_T[chosen_T].astype(np.float64), rows_T[chosen_T]
-    counts = np.bincount(rows)
-    sums = np.bincount(rows, weights=values)[counts > 0]
-    yield metric, segment, k, _mean(values), len(values)
-    yield f"{metric}_per_request", segment, k, _mean(sums / counts[counts > 0]), len(sums)
-
-
-def expected_at_random(targets: Targets, measured: Measured) -> Iterator[tuple[str, str, int, float | None, int]]:
+def expected_at_random(targets: Targets, measured: Measured) -> Iterator[PerRequest]:
     """What `inc` and `inc_filtered` of a uniformly random order are on average: K/C and K/(what is left), capped at 1.
 
     A target that the catalogue lacks counts as missed, as in `measure`.
@@ -242,9 +232,5 @@ def expected_at_random(targets: Targets, measured: Measured) -> Iterator[tuple[s
     for k in measured.cutoffs:
         whole = np.minimum(1.0, k / np.maximum(measured.size, 1))
         left = np.minimum(1.0, k / np.maximum(measured.left[rows], 1))
-        yield "inc_expected", ALL, k, _mean(known * whole), len(rows)
-        yield "inc_filtered_expected", ALL, k, _mean(known * left), len(rows)
-
-
-def _mean(values: np.ndarray) -> float | None:
-    return float(values.mean()) if len(values) else None
+        yield PerRequest.summed(("inc_expected", ALL, k), rows, known * whole)
+        yield PerRequest.summed(("inc_filtered_expected", ALL, k), rows, known * left)

@@ -10,7 +10,7 @@ evaluations = Table(
     doc="One metric of one model, measured on the requests of the date.",
     key=("model", "variant", "seed", "metric", "segment", "k"),
     columns=(
-        Column("model", pa.string(), "`increc` or `hccp`."),
+        Column("model", pa.string(), "`increc` or `hccp`; `studies/NAME` for the rows of a study."),
         Column("variant", pa.string(), "The preset, or the name of a row that needs no training."),
         Column("seed", pa.int64(), "The training's seed; 0 where there is none."),
         Column("metric", pa.string(), "The metric's name without its cut-off."),
@@ -18,6 +18,25 @@ evaluations = Table(
         Column("k", pa.int32(), "The cut-off; 0 where the metric has none."),
         Column("value", pa.float64(), "The value; a share, not per cent.", nullable=True),
         Column("support", pa.int64(), "How many targets or requests it was averaged over."),
+    ),
+)
+
+# Not among the dated tables: it lies in reports/studies/<study>/cells/<variant>-seed<seed>/, a folder a cell.
+study_values = Table(
+    name="study_values",
+    layer="reports/studies",
+    doc="What one order of items earned in one request: a metric is sum(numerator) / sum(denominator).",
+    key=("variant", "metric", "segment", "k", "request"),
+    columns=(
+        Column("variant", pa.string(), "As in evaluations."),
+        Column("metric", pa.string(), "As in evaluations."),
+        Column("segment", pa.string(), "As in evaluations."),
+        Column("k", pa.int32(), "As in evaluations."),
+        Column("request", pa.int64(), "Place among the measured requests by request_id; -1 where no request has any."),
+        Column("numerator", pa.float64(), "Hits, for a hit rate."),
+        Column("denominator", pa.float64(), "Targets, for a hit rate."),
+        Column("support", pa.int64(), "What evaluations' support is the sum of."),
+        Column("by_request", pa.bool_(), "Whether evaluations have the mean of each request's own ratio too."),
     ),
 )
 

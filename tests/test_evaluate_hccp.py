@@ -1,11 +1,18 @@
 """jobs/evaluate_hccp.py and models/candidates.py: a day worked by hand, then a simulated funnel of known truth."""
 
+import math
+import os
+import threading
 from datetime import UTC, date, datetime, timedelta
 
+import numpy as np
 import pytest
 
 from jobs import evaluate_hccp, train_hccp
+from jobs.evaluation.hccp import Judge, Settings
+from jobs.evaluation.one_core import one_core
 from models import candidates
+from models.checkpoint import ModelDirectory
 from models.evaluations import replace_rows
 from schemas import arrow, storage
 from schemas.reports import evaluations
@@ -108,6 +115,31 @@ def test_candidates_by_hand(tmp_path):
     assert len(found.item_ids) == 2 + 5 + len(FILLERS)
 
 
+def candidates_of(root):
+    return candidates.read(str(root), DAY, arrow.read(str(root), hccp_samples, DAY).sort_by("request_id"))
+
+
+def test_what_the_samples_happened_to_draw_is_no_target(tmp_path):
+    put_hand_worked(tmp_path)
+    # The filtered item 4 was drawn for r1, and a conversion that names the request made its action in-scenario.
+    levels, actions = ["purchased", "exposed", "filtered"], ["purchase", "", "click"]
+    drawn = ("r1", 7, NOON, [2], ["click"], [1, 9, 4], levels, [1, 2, 3], actions, actions, [1.0] * 3)
+    put(tmp_path, "hccp_samples", DAY, [drawn])
+    found = candidates_of(tmp_path)
+    assert found.item_ids[found.in_scenario_actions > 0].tolist() == [1]
+    assert found.item_ids[found.actions > 0].tolist() == [1, 4]
+
+
+def test_nothing_stands_in_for_a_ranking_that_let_nothing_through(tmp_path):
+    put_hand_worked(tmp_path, with_stages=False)
+    put_delta(tmp_path, "stages", DAY, [
+        ("r1", "ranking", [], []), ("r1", "re_ranking", [2, 1], []), ("r2", "re_ranking", [2], [])
+    ])  # fmt: skip
+    found = candidates_of(tmp_path)
+    assert [*zip(found.requests, found.item_ids, strict=True)][np.flatnonzero(found.teacher_order)[0]] == (1, 2)
+    assert np.count_nonzero(found.teacher_order) == 1
+
+
 def test_a_day_by_hand_without_a_model(tmp_path, capsys):
     put_hand_worked(tmp_path)
     replace_rows(str(tmp_path), DAY, "increc", [
@@ -124,6 +156,9 @@ def test_a_day_by_hand_without_a_model(tmp_path, capsys):
     assert found["hot_items", "ish", "top", 20] == (1.0, 1)
     assert found["hot_items", "ash", "all", 20] == (1.0, 2)
     assert found["hot_items", "ash", "middle", 20] == (None, 0)
+    # r1's user has one known conversion.
+    assert found["hot_items", "ash", "cold_start", 20] == (1.0, 2)
+    assert found["hot_items", "ash", "active", 20] == (None, 0)
     # incumbent: 3, 1, 2 and then the seventeen others: 1 is a hit, 4 only among the first 20.
     assert found["incumbent", "ash", "all", 50] == (1.0, 2)
     assert found["incumbent", "ish", "all", 10] == found["incumbent", "asph", "all", 10] == (1.0, 1)
@@ -177,5 +212,37 @@ def test_on_a_planted_funnel_the_whole_stream_beats_exposures(tmp_path):
         assert random == pytest.approx(10 / 80, abs=0.04)
         assert full > exposed + 0.02
         assert full > 2 * random
-    assert found["full", "milliseconds_p50", "all", 0][1] == 100
+    assert found["full", "milliseconds_p50", "all", 0][1] == 500
     assert found["full", "milliseconds_p50", "all", 0][0] > 0
+
+
+def test_models_see_the_counts_of_the_judged_date(tmp_path):
+    root, before = str(tmp_path), DAY - timedelta(1)
+    Funnel(seed=1).put_day(root, before, requests=40)
+    put_hand_worked(tmp_path)
+    # The funnel's items 1000 and 1007 in the date's stats: 3 impressions and 1 click; nothing of all others.
+    put(root, "item_stats", DAY, [(1000, 3, 1, 0, 0, 0.5, "top"), (1007, 0, 0, 0, 0, 0.5, "tail")])
+    flags = ["--root", root, "--date", str(before), "--preset", "exposed_only", "--size", "tiny"]
+    train_hccp.main(train_hccp.arg_parser().parse_args(flags), before)
+    judge = Judge(root, DAY, Settings())
+    model = judge.model(ModelDirectory(root, "hccp", before, "exposed_only", 1))
+    counts, row = model.counts.numpy(), int(model.catalogue.lookup(np.array([1000]))[0])
+    np.testing.assert_allclose(counts[row], [math.log(4) / 8, math.log(2) / 8, 0, 0], rtol=1e-6)
+    assert np.count_nonzero(counts) == 2
+
+
+def test_all_threads_are_on_one_core_and_free_again():
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("this system keeps no thread on a core")
+    before, done = os.sched_getaffinity(0), threading.Event()
+    asleep = threading.Thread(target=done.wait)
+    asleep.start()
+    try:
+        with one_core() as alone:
+            assert alone
+            assert {len(os.sched_getaffinity(thread)) for thread in (0, asleep.native_id)} == {1}
+            late = threading.Thread(target=done.wait)  # a thread has the mask of the one that starts it
+            late.start()
+        assert [os.sched_getaffinity(thread) for thread in (0, asleep.native_id, late.native_id)] == [before] * 3
+    finally:
+        done.set()

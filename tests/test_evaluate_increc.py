@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jobs import evaluate_increc
+from jobs.evaluation import increc as judged
 from models import checkpoint, evaluations, increc, increc_presets, inputs, keyed_choice
 from models.catalogue import Catalogue
 from models.checkpoint import ModelDirectory
@@ -54,9 +55,9 @@ def write_logs(root):
     put_delta(root, "conversions", BEFORE, events)
 
 
-def write_model(root, variant="base", seed=1, day=BEFORE):
+def write_model(root, variant="base", seed=1, day=BEFORE, items=ITEMS):
     settings = increc_presets.sized(increc_presets.PRESETS[variant](), "tiny")
-    catalogue = Catalogue.empty(settings.unknown_buckets, None, settings.attribute_size).grown(ITEMS[::-1])
+    catalogue = Catalogue.empty(settings.unknown_buckets, None, settings.attribute_size).grown(items[::-1])
     model = increc.IncRec(settings, catalogue, seed)
     folder = checkpoint.open_directory()
     checkpoint.save(folder, model, catalogue)
@@ -97,7 +98,7 @@ def test_the_rows_written(root, result):
     assert {variant for model, variant, *_ in rows if model == "increc"} == variants
     assert {k for model, *_, k in rows if model == "increc"} == {0, 100}  # 500 is above the 120 items
     assert rows["increc", "base", "inc", "all", 100]["seed"] == 1
-    made_from = storage.manifest(Root.of(root), evaluations_table, DAY)["made_from"]
+    made_from = storage.manifest(Root.of(root), evaluations_table, DAY)["made_from"]["increc"]
     assert made_from["logs/retrievals"] == 0
     assert made_from[f"models/increc/date={BEFORE}/base-seed1"] == {"samples": "x"}
 
@@ -138,6 +139,23 @@ def test_a_model_is_measured_by_its_own_vectors(root, result):
     assert rows["increc", "base", "inc", "all", 100]["value"] == pytest.approx(np.mean(found))
 
 
+def test_a_model_gains_nothing_from_items_that_the_other_rows_cannot_name(tmp_path):
+    # Request 0 acts on an item that only a model trained on the date itself could know, as the samples' last day does.
+    for write in (write_stats, write_logs):
+        write(tmp_path)
+    new = int(ITEMS[-1]) + 1
+    request = ("r00", 0, "homepage", NOON, [], [], [], [], [], [], [new, int(ITEMS[0])], ["click", "click"])
+    put(tmp_path, "increc_samples", DAY, [request])
+    write_model(tmp_path, items=np.append(ITEMS, new))
+    evaluate_increc.main(Namespace(root=str(tmp_path), requests=1000), DAY)
+    rows = arrow.read(str(tmp_path), evaluations_table, DAY).to_pylist()
+    shares = {
+        row["variant"]: row["value"] for row in rows if (row["metric"], row["segment"]) == ("in_catalogue", "all")
+    }
+    assert shares == dict.fromkeys(shares, 0.5)
+    assert {"base", "hot_items"} <= set(shares)
+
+
 def test_the_same_again(root, result):
     rows = arrow.read(root, evaluations_table, DAY)
     evaluate_increc.main(Namespace(root=root, requests=1000), DAY)
@@ -158,7 +176,7 @@ def test_fewer_requests_are_chosen_by_a_keyed_hash(root):
 
 def test_lists_stand_with_their_requests(root):
     ids = inputs.chosen_samples(root, increc_samples, DAY, ["request_id"], 0, 5)["request_id"].combine_chunks()
-    found = evaluate_increc.retrieved_lists(root, DAY, ids)
+    found = judged.retrieved_lists(root, DAY, ids)
     assert set(found) == {"hot", "swing"}  # the channel of another request is none of theirs
     for n, request in enumerate(ids.to_pylist()):
         number = int(request[1:])
@@ -176,9 +194,9 @@ def test_conversions_of_the_date_or_logged_on_it_are_not_known(tmp_path):
     ]
     put_delta(tmp_path, "conversions", BEFORE, events)
     put_delta(tmp_path, "conversions", DAY, [("d", 1, 4, "click", late, "elsewhere", None, late)])
-    users, items = evaluate_increc.known_conversions(str(tmp_path), DAY, evaluate_increc.Settings())
+    users, items = judged.known_conversions(str(tmp_path), DAY, judged.Settings())
     assert (users.tolist(), items.tolist()) == ([1, 1], [1, 2])
-    users, _ = evaluate_increc.known_conversions(str(tmp_path), date(2020, 3, 1), evaluate_increc.Settings())
+    users, _ = judged.known_conversions(str(tmp_path), date(2020, 3, 1), judged.Settings())
     assert len(users) == 0
 
 

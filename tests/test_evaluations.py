@@ -39,7 +39,16 @@ def test_own_rows_are_replaced_and_the_others_kept(tmp_path):
     assert [r[:2] for r in written(root)] == [("hccp", "full"), ("increc", "base")]
     manifest = storage.manifest(Root.of(root), evaluations, DAY)
     assert manifest["settings"] == {"increc": {"limit": 9}, "hccp": {}}
-    assert manifest["made_from"] == {"samples/increc_samples": "a", "samples/hccp_samples": "b"}
+    # The second run for hccp was made from nothing: what the first was made from is not said any more.
+    assert manifest["made_from"] == {"increc": {"samples/increc_samples": "a"}, "hccp": {}}
+
+
+def test_what_is_recorded_under_no_model_goes(tmp_path):
+    root = str(tmp_path)
+    arrow.write(root, evaluations, DAY, evaluations.schema.empty_table(), {"samples/old": "a"}, {"increc": {}})
+    replace_rows(root, DAY, "hccp", [row("full", 0.5)], {"samples/hccp_samples": "b"})
+    made_from = storage.manifest(Root.of(root), evaluations, DAY)["made_from"]
+    assert made_from == {"hccp": {"samples/hccp_samples": "b"}}
 
 
 def test_a_bad_row_is_refused_and_leaves_what_was_there(tmp_path):

@@ -12,6 +12,7 @@ from rich.console import Console
 from jobs import inspect_table as job
 from jobs.report import breakdowns, holdings, scores
 from jobs.report.terminal import shorten
+from models.evaluations import replace_rows
 from tests import tiny_root
 from tests.tiny_root import DAY
 
@@ -57,6 +58,15 @@ def test_the_overview_of_one_date_leaves_the_others_out(root):
     shown = [line[:5] for line in lines(view(root, "--date", "2024-02-29")) if line]
     assert ["labels/target_groups", "1", "2024-02-29", "2024-02-29", "1"] in shown
     assert not any(line[0] == "logs/requests" for line in shown)
+
+
+def test_each_models_figures_have_sources_of_their_own(tmp_path):
+    row = {"variant": "full", "seed": 1, "metric": "ish", "segment": "all", "k": 10, "value": 0.5, "support": 4}
+    for model in ("increc", "hccp"):
+        replace_rows(str(tmp_path), DAY, model, [row], {f"samples/{model}_samples": "a1"}, {"requests": 9})
+    shown = lines(view(str(tmp_path), "evaluations"))
+    assert ["increc", "from", "samples/increc_samples", "@", "a1"] in shown
+    assert ["hccp", "from", "samples/hccp_samples", "@", "a1"] in shown
 
 
 def test_groups_by_action_channel_and_scenario(root, capsys):

@@ -18,10 +18,8 @@ def test_ranks_by_hand():
         rm.rank(requests, items, A([0, 1, np.nan, 2, 3]))
 
 
-def test_hits_and_means_by_hand():
+def test_hits_by_hand():
     assert rm.hits(A([1, 10, 11]), 10).tolist() == [True, True, False]
-    # Request 4 has values 1 and 0, request 9 has 1.
-    assert rm.mean_per_request(A([1, 1, 0]), A([4, 9, 4])).tolist() == [0.5, 1.0]
 
 
 def test_ndcg_by_hand():
@@ -33,11 +31,12 @@ def test_ndcg_by_hand():
 
 
 def test_auc_by_hand():
-    # Positives .9 and .4 against negatives .4 and .1: wins 1 + 1 + 1/2 + 1 of 4.
-    assert rm.auc(A([0.9, 0.4, 0.4, 0.1]), A([True, True, False, False])) == pytest.approx(3.5 / 4)
-    assert math.isnan(rm.auc(A([0.9, 0.4]), A([True, True])))
+    # Positives .9 and .4 against negatives .4 and .1: .9 is above both, .4 above .1 and level with .4.
+    assert rm.shares_below(A([0.9, 0.4, 0.4, 0.1]), A([True, True, False, False])).tolist() == [1.0, 0.75]
+    assert np.isnan(rm.shares_below(A([0.9, 0.4]), A([True, True]))).all()
+    assert rm.shares_below(A([0.9, 0.4]), A([False, False])).tolist() == []
     # Request 0 as above, request 1 has no negative, request 2 has its pair the wrong way round.
-    values, weights = rm.grouped_auc(
+    _, values, weights = rm.grouped_auc(
         A([0, 0, 0, 0, 1, 2, 2]), A([0.9, 0.4, 0.4, 0.1, 1, 0, 1]), A([1, 1, 0, 0, 1, 1, 0]).astype(bool)
     )
     assert values.tolist() == [3.5 / 4, 0]
@@ -62,16 +61,18 @@ def test_against_loops(seed):
         inside = np.flatnonzero(whose == request)
         assert sorted(ranks[inside]) == list(range(1, len(inside) + 1))
         assert all(ranks[i] < ranks[j] for i in inside for j in inside if scores[i] > scores[j])
-    values, sizes = [], []
+    whole, values, sizes = [], [], []
     for request in range(6):
         inside = np.flatnonzero(whose == request)
         pairs = [(scores[i], scores[j]) for i in inside for j in inside if positive[i] and not positive[j]]
         if pairs:
             values.append(np.mean([1.0 if p > n else 0.5 if p == n else 0.0 for p, n in pairs]))
             sizes.append(len(inside))
+            whole.append(request)
     got = rm.grouped_auc(whose, scores, positive)
-    assert got[0].tolist() == pytest.approx(values)
-    assert got[1].tolist() == sizes
+    assert got[0].tolist() == whole
+    assert got[1].tolist() == pytest.approx(values)
+    assert got[2].tolist() == sizes
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -100,8 +101,9 @@ def test_chance_is_what_theory_says():
         ranks = rm.rank(whose, items, scores)[target]
         for k in (1, 10, 30):
             assert rm.hits(ranks, k).mean() == pytest.approx(k / 60, abs=0.03)
-    assert rm.auc(keyed_hash(2, whose, items).astype(float), target) == pytest.approx(0.5, abs=0.03)
-    assert rm.auc(np.zeros(len(whose)), target) == 0.5
+    hashed = keyed_hash(2, whose, items).astype(float)
+    assert rm.shares_below(hashed, target).mean() == pytest.approx(0.5, abs=0.03)
+    assert rm.shares_below(np.zeros(len(whose)), target).mean() == 0.5
 
 
 def test_the_hash_is_fixed():

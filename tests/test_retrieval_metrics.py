@@ -6,6 +6,7 @@ import pytest
 from models import baselines, retrieval_metrics
 from models.baselines import ItemNeighbours
 from models.inputs import Ragged
+from models.per_request import averages
 from models.retrieval_metrics import Targets, measure, summarise
 
 LARGE = 2**40  # above what a float32 tells apart
@@ -24,6 +25,11 @@ def targets(rows):
 def measure_one(wanted, retrieved, catalogue, scores, cutoffs):
     scorer = {"it": lambda start, stop: np.asarray(scores, np.float32)[start:stop]}
     return measure(wanted, retrieved, catalogue, scorer, len(scores), cutoffs)["it"]
+
+
+def averaged(*arguments):
+    """(metric, segment, k, value, support) of every average."""
+    return [tuple(row.values()) for row in averages(summarise(*arguments))]
 
 
 # Request 0 orders 10 20 30 40 50 60, request 1 the other way round (60 stands for LARGE + 1); request 2 has only ties.
@@ -46,8 +52,8 @@ def values():
     measured = measure_one(WANTED, RETRIEVED, CATALOGUE, SCORES, (1, 2, 4, 7))
     popularity = ["top", "top", "middle", "tail", "tail", "middle", "tail"]
     cold = np.array([True, False, False])
-    rows = list(summarise(WANTED, measured, popularity, cold))
-    found = {(metric, segment, k): (value, support) for metric, segment, k, value, support in rows}
+    rows = list(averages(summarise(WANTED, measured, popularity, cold)))
+    found = {(row["metric"], row["segment"], row["k"]): (row["value"], row["support"]) for row in rows}
     assert len(found) == len(rows)
     return found
 
@@ -120,7 +126,7 @@ def test_the_order_of_requests_and_targets_changes_nothing():
     random, catalogue, wanted, retrieved, scores = world(1)
     popularity, cold = random.choice(["top", "middle", "tail"], len(wanted.rows)), random.random(len(scores)) < 0.5
     first = sorted(
-        summarise(wanted, measure_one(wanted, retrieved, catalogue, scores, (3, 10)), popularity, cold), key=str
+        averaged(wanted, measure_one(wanted, retrieved, catalogue, scores, (3, 10)), popularity, cold), key=str
     )
     moved = random.permutation(len(scores))  # request moved[n] comes n-th
     place = np.argsort(moved)
@@ -129,7 +135,7 @@ def test_the_order_of_requests_and_targets_changes_nothing():
     again = Targets(**columns)
     lists = {"hot": retrieved["hot"].take(moved)}
     measured = measure_one(again, lists, catalogue, scores[moved], (3, 10))
-    second = sorted(summarise(again, measured, popularity[order], cold[moved]), key=str)
+    second = sorted(averaged(again, measured, popularity[order], cold[moved]), key=str)
     assert [row[:3] for row in first] == [row[:3] for row in second]
     np.testing.assert_allclose(
         np.array([(row[3], row[4]) for row in first], float), np.array([(row[3], row[4]) for row in second], float)
@@ -176,7 +182,9 @@ def test_random_finds_a_target_with_probability_k_over_c():
     wanted = Targets(**{name: column[left] for name, column in vars(wanted).items()})
     scorer = baselines.random(keys, catalogue)
     found = measure(wanted, retrieved, catalogue, {"random": scorer}, requests, (6, 30))["random"]
-    expected = {(m, k): value for m, _, k, value, _ in retrieval_metrics.expected_at_random(wanted, found)}
+    expected = {
+        (row["metric"], row["k"]): row["value"] for row in averages(retrieval_metrics.expected_at_random(wanted, found))
+    }
     assert expected == {
         ("inc_expected", 6): pytest.approx(0.1),
         ("inc_expected", 30): pytest.approx(0.5),

@@ -11,6 +11,7 @@ _WIDTH, _HEIGHT = 492, 290
 _LEFT, _TOP, _BOTTOM = 46, 12, 40
 _CHARACTER = 7.3  # the width of one in a line's name, about
 _LABEL_HEIGHT = 15
+_BAR_STEP = 22
 _COLOURS, _DASHES = 6, 4
 
 
@@ -36,6 +37,17 @@ class Line:
     @property
     def style(self) -> str:
         return f"faint dash{self.number % _DASHES}" if self.faint else f"strong colour{self.number % _COLOURS}"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A difference and the interval that is drawn across its end; `note` as in Point."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,7 +80,7 @@ def line_chart(
     xs = sorted({point.x for point in points})
     tops = [point.y + (point.spread or 0) for point in points]
     ticks = _ticks(0.0 if from_zero else min(point.y - (point.spread or 0) for point in points), max(tops))
-    right = _WIDTH - 24 - min(24, max(len(line.name) for line in lines)) * _CHARACTER
+    right = _WIDTH - 32 - min(24, max(len(line.name) for line in lines)) * _CHARACTER
     x = _Scale(xs[0], xs[-1], _LEFT, right, log=log_x and xs[0] > 0)
     y = _Scale(ticks[0], ticks[-1], _HEIGHT - _BOTTOM, _TOP)
     parts = [_axes(x, y, xs, ticks, x_name, share)]
@@ -77,6 +89,32 @@ def line_chart(
     body = "\n".join(parts)
     return Markup(
         f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">\n{body}\n</svg>'
+    )
+
+
+def bar_chart(bars: Sequence[Bar], title: str) -> Markup:
+    """Horizontal bars from 0, in the order given, each with its interval; values are shares, written in points."""
+    left = 16 + min(26, max(len(bar.name) for bar in bars)) * _CHARACTER
+    height = len(bars) * _BAR_STEP + _TOP + _BOTTOM
+    ends = [end for bar in bars for end in (bar.low, bar.high, bar.value, 0.0)]
+    ticks = _ticks(min(ends), max(ends), about=4)
+    x, bottom = _Scale(ticks[0], ticks[-1], left, _WIDTH - 16), height - _BOTTOM
+    digits, parts = 0 if (ticks[1] - ticks[0]) * 100 >= 1 else 2, []
+    for tick in ticks:
+        style = "axis" if tick == 0 else "rule"
+        parts.append(f'<line class="{style}" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{_TOP}" y2="{bottom}"/>')
+        parts.append(f'<text class="tick mid" x="{x(tick):.1f}" y="{bottom + 16}">{100 * tick:+.{digits}f}</text>')
+    parts.append(f'<text class="tick mid" x="{(left + _WIDTH) / 2:.1f}" y="{bottom + 33}">points</text>')
+    for number, bar in enumerate(bars):
+        top, start, width = _TOP + number * _BAR_STEP, min(x(0), x(bar.value)), abs(x(bar.value) - x(0))
+        middle = top + _BAR_STEP / 2
+        parts.append(f'<g class="strong colour0"><title>{escape(bar.note or bar.name)}</title>')
+        parts.append(f'<text class="end" x="{left - 8:.1f}" y="{middle + 4:.1f}">{escape(bar.name)}</text>')
+        parts.append(f'<rect x="{start:.1f}" y="{top + 4}" width="{width:.1f}" height="{_BAR_STEP - 8}"/>')
+        parts.append(f'<path d="M{x(bar.low):.1f} {middle:.1f}H{x(bar.high):.1f}"/></g>')
+    body = "\n".join(parts)
+    return Markup(
+        f'<svg class="chart" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(title)}">\n{body}\n</svg>'
     )
 
 

@@ -34,11 +34,15 @@ def render(root: str, day: date) -> str:
         "trained": trained,
         "attribution": below.settings("labels/target_groups"),
     }
-    return _template().render(**context)
+    return template("page.html").render(**context)
 
 
-def _template() -> jinja2.Template:
-    made = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+def template(name: str) -> jinja2.Template:
+    """One of the templates of this folder, which may include and import the others."""
+    loader = jinja2.FunctionLoader(lambda each: resources.files("jobs.report").joinpath(each).read_text("utf-8"))
+    made = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     made.filters |= {"count": numbers.count, "percent": numbers.percent, "decimal": numbers.decimal}
     made.tests["missing"] = lambda part: isinstance(part, sections.Missing)
-    return made.from_string(resources.files("jobs.report").joinpath("page.html").read_text(encoding="utf-8"))
+    return made.get_template(name)

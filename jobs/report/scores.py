@@ -105,12 +105,16 @@ def written(metric: str, measure: Measure | None) -> str:
     """`12.3 %`, with `± 0.4` before the sign where there are several seeds; decimals for what is no share."""
     if measure is None or measure.value is None:
         return numbers.NOTHING
-    share = metric.removesuffix("_per_request") not in _DECIMAL
-    scale, digits = (100, 1) if share else (1, 3)
+    scale, digits = (100, 1) if share(metric) else (1, 3)
     text = f"{scale * measure.value:.{digits}f}"
     if measure.spread is not None:
         text += f" ±{scale * measure.spread:.{digits}f}"
-    return f"{text} %" if share else text
+    return f"{text} %" if share(metric) else text
+
+
+def share(metric: str) -> bool:
+    """Whether it is written in per cent."""
+    return metric.removesuffix("_per_request") not in _DECIMAL
 
 
 def middle(cuts: list[int]) -> int:
@@ -136,10 +140,11 @@ def gather(rows: Iterable[dict]) -> dict[str, Scores]:
 
 
 def read(root: str, day: date) -> dict[str, Scores]:
-    """The evaluations of a date by model; empty where the date has none."""
+    """The evaluations of a date by model, empty where the date has none; studies have pages of their own."""
     if day not in arrow.dates(root, evaluations):
         return {}
-    return gather(arrow.read(root, evaluations, day, evaluations.names).to_pylist())
+    rows = arrow.read(root, evaluations, day, evaluations.names).to_pylist()
+    return gather(row for row in rows if row["model"] in HEADLINES)
 
 
 def _measure(rows: list[dict]) -> Measure:

@@ -1,7 +1,7 @@
 """The views of `inspect_table`, made to be read at 80 columns."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 
 import pyarrow as pa
@@ -84,14 +84,24 @@ def made_from(console: Console, day: date, recorded: dict) -> None:
     grid = _grid("", "", head=False)
     if recorded.get("version") is not None:
         _row(grid, "version", str(recorded["version"]))
-    for source, version in sorted((recorded.get("made_from") or {}).items()):
-        _row(grid, "from", f"{source} @ {version}")
-    for name, value in sorted((recorded.get("settings") or {}).items()):
+    settings = recorded.get("settings") or {}
+    for what, source in _sources(recorded.get("made_from") or {}, [*settings]):
+        _row(grid, what, source)
+    for name, value in sorted(settings.items()):
         _row(grid, name, value if isinstance(value, str) else json.dumps(value))
     if recorded.get("contract"):
         _row(grid, "contract", recorded["contract"])
     if grid.row_count:
         _titled(console, f"How {day} was made", grid)
+
+
+def _sources(found: dict, models: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """A line a source; the sources of `evaluations` are each model's own."""
+    for source, version in sorted(found.items()):
+        if source in models:
+            yield from ((f"{source} from", line) for _, line in _sources(version, ()))
+        else:
+            yield "from", f"{source} @ {version}"
 
 
 def breakdown(console: Console, title: str, day: date, rows: list[dict]) -> None:

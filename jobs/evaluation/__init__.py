@@ -1,0 +1,69 @@
+"""What judging either model has in common: the rows that `evaluations` get, and what they were made from."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date, timedelta
+from typing import Any, ClassVar, Protocol
+
+from jobs import command
+from models import checkpoint, evaluations
+from models.checkpoint import ModelDirectory
+from models.per_request import PerRequest, averages
+from schemas import arrow, storage
+from schemas.storage import Root
+from schemas.table import Table, partition
+
+Measured = dict[tuple[str, int], list[PerRequest]]  # by variant and seed
+
+
+class Judge(Protocol):
+    """One date's requests, ready to measure whatever orders their items.
+
+    `sources`: the tables that the figures come from; the Delta ones may be of earlier dates too, or absent.
+    `requests`: how many are measured. `counts`: what the job says of them.
+    """
+
+    root: str
+    day: date
+    settings: Any
+    requests: int
+    counts: dict[str, int]
+    sources: ClassVar[tuple[Table, ...]]
+
+    def measure(self, models: Sequence[ModelDirectory], untrained: bool = True) -> Measured: ...
+
+    def cost(self, model: ModelDirectory) -> list[dict]: ...
+
+
+def evaluate(judge: Judge, model: str) -> dict:
+    """Measure the models of the day before and what needs no training; replaces the model's rows of the date."""
+    before = judge.day - timedelta(1)
+    models = checkpoint.found(judge.root, model, before)
+    if not models:
+        command.log(f"there is no model in models/{model}/date={before}: only the rows that need no training")
+    rows = rows_of(judge.measure(models))
+    for each in models if judge.requests else ():
+        rows += [{"variant": each.variant, "seed": each.seed, **row} for row in judge.cost(each)]
+    sources = made_from(judge) | {each.place: each.manifest().get("made_from") for each in models}
+    written = evaluations.replace_rows(judge.root, judge.day, model, rows, sources, asdict(judge.settings))
+    return {"rows_written": written, **judge.counts, "models": [each.place for each in models]}
+
+
+def rows_of(measured: Measured) -> list[dict]:
+    """Rows of `evaluations`, without the model."""
+    return [
+        {"variant": variant, "seed": seed, **row}
+        for (variant, seed), found in measured.items()
+        for row in averages(found)
+    ]
+
+
+def made_from(judge: Judge) -> dict:
+    """The state of every input that the figures come from."""
+    root, found = judge.root, {}
+    for table in judge.sources:
+        if table.storage == "parquet":
+            found[partition(table, judge.day)] = storage.identity(Root.of(root), table, judge.day)
+        elif arrow.dates(root, table):
+            found[table.path] = arrow.delta(root, table).version()
+    return found

@@ -1,0 +1,148 @@
+"""Train every variant of a study with every seed, judge all on one date, and write the study's page.
+
+`--date FIRST..LAST`: each variant learns from nothing from FIRST to the day before LAST and is measured on LAST as
+evaluate_increc and evaluate_hccp measure, milliseconds left out. Beside them stand the rows that need no training. A
+variant and seed that is there already, from the same inputs, dates and settings, is not repeated; a change of code does
+not count: remove the study's cells to have all anew. The page gives means, their spread over seeds, and differences
+from the study's reference with paired bootstrap intervals over requests.
+
+Reads:  what train_increc and evaluate_increc read, or train_hccp and evaluate_hccp, of the dates
+Writes: models/studies/NAME/date=D of the day before LAST; reports/studies/NAME: the values of every request below
+        cells/, and study.html; reports/evaluations of LAST, the rows of the model `studies/NAME` anew
+"""
+
+import argparse
+import gc
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import date
+
+import tensorflow as tf
+from rich.console import Console
+from rich.progress import track
+
+from jobs import command, evaluation
+from jobs.evaluation import hccp as judge_hccp
+from jobs.evaluation import increc as judge_increc
+from jobs.study import page
+from jobs.study.cells import UNTRAINED, Cell
+from jobs.study.comparison import compare
+from jobs.training import Training
+from jobs.training import hccp as train_hccp
+from jobs.training import increc as train_increc
+from models.checkpoint import ModelDirectory
+from models.evaluations import replace_rows
+from models.studies import STUDIES, Study, Variant
+from schemas import arrow, delta_log, storage
+from schemas.logs import items
+from schemas.samples import hccp_samples, increc_samples
+from schemas.storage import Root
+from schemas.table import partition
+
+# Model -> its samples, what trains it, what judges it.
+_WAYS = {
+    "increc": (increc_samples, train_increc.train, judge_increc),
+    "hccp": (hccp_samples, train_hccp.train, judge_hccp),
+}
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = command.parser(__doc__)
+    parser.add_argument("--study", choices=STUDIES, required=True, help=f"one of {', '.join(STUDIES)}", metavar="NAME")
+    parser.add_argument("--seeds", type=command.at_least(1), help="so many of each variant; default: the study's")
+    parser.add_argument("--size", choices=("default", "tiny"), help="of every preset; default: the study's")
+    return parser
+
+
+def parsed(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The arguments with `--date` taken apart: `days` to learn from, and the one date to judge on."""
+    parser = arg_parser()
+    arguments = parser.parse_args(words)
+    if len(arguments.date) < 2:
+        parser.error("--date has to be FIRST..LAST: a study learns from the days before LAST and is judged on LAST")
+    arguments.days, arguments.date = arguments.date[:-1], arguments.date[-1:]
+    return arguments
+
+
+def main(arguments: argparse.Namespace, day: date) -> dict:
+    tf.config.experimental.enable_op_determinism()
+    root, days = arguments.root, arguments.days
+    name, study = asked(arguments)
+    inputs = states(root, study.model, [*days, day])
+    judging = _WAYS[study.model][2]
+    judge = judging.Judge(root, day, judging.Settings())
+    cells = plan(root, name, study, days, judge, inputs)
+    todo = [cell for cell in cells if not cell.done]
+    command.log(f"{name}: {len(cells)} cells, {len(cells) - len(todo)} of them there already")
+    started, variants = time.monotonic(), {variant.name: variant for variant in study.variants}
+    shown = track(todo, name, console=Console(stderr=True), disable=not sys.stderr.isatty())
+    for number, cell in enumerate(shown, start=1):
+        cell.write(measured(cell, study, variants.get(cell.variant), days, judge))
+        command.log(f"{number} of {len(todo)} cells, {time.monotonic() - started:.0f} s: {cell.name}")
+    compared = compare(study.model, study.reference, cells, judge.requests)
+    settings = {"days": list(map(str, days)), "size": study.size, **asdict(judge.settings)}
+    written = replace_rows(root, day, f"studies/{name}", compared.rows, inputs, settings)
+    html = page.render(root, name, study, STUDIES[arguments.study].__doc__, [*days, day], compared)
+    Root.of(root).write_text(page.place(name), html)
+    return {"rows_written": written, "cells": len(cells), "trained": sum(each.variant != UNTRAINED for each in todo),
+            "report": Root.of(root).at(page.place(name))}  # fmt: skip
+
+
+def asked(arguments: argparse.Namespace) -> tuple[str, Study]:
+    """The study as the flags change it; in another size it has another name, and so a place of its own."""
+    study = STUDIES[arguments.study]()
+    size = arguments.size or study.size
+    name = arguments.study if size == study.size else f"{arguments.study}-{size}"
+    return name, replace(study, seeds=arguments.seeds or study.seeds, size=size)
+
+
+def plan(root: str, name: str, study: Study, days: list[date], judge: evaluation.Judge, inputs: dict) -> list[Cell]:
+    """The rows without training, then every variant with the first seed, then with the second, ..."""
+    about = {"days": list(map(str, days)), "judging": asdict(judge.settings), "requests": judge.requests}
+    wanted = [(UNTRAINED, 0, None)]
+    wanted += [
+        (variant.name, seed, asdict(study.settings(variant)))
+        for seed in range(1, study.seeds + 1)
+        for variant in study.variants
+    ]
+    return [
+        Cell(root, name, judge.day, variant, seed, inputs, {**about, "seed": seed, "training": training})
+        for variant, seed, training in wanted
+    ]
+
+
+def measured(cell: Cell, study: Study, variant: Variant | None, days: list[date], judge: evaluation.Judge) -> dict:
+    """Variant -> what it earned in each request; a variant is trained first, None stands for those that need not be."""
+    if variant is None:
+        return {name: found for (name, _), found in judge.measure([]).items()}
+    samples, train, _ = _WAYS[study.model]
+    directory = ModelDirectory(cell.root, f"studies/{cell.study}", days[-1], cell.variant, cell.seed)
+    train(Training(samples, directory, None, days, study.settings(variant)))
+    found = judge.measure([directory], untrained=False)
+    tf.keras.backend.clear_session()  # a model's graphs are as large as its tables
+    gc.collect()
+    return {name: values for (name, _), values in found.items()}
+
+
+def states(root: str, model: str, days: list[date]) -> dict:
+    """The state of every input of these dates: what came into a Delta table for later dates does not count.
+
+    Raises:
+        MissingDataError: the samples lack a date.
+    """
+    place, found = Root.of(root), {}
+    samples, _, judging = _WAYS[model]
+    for table in (*judging.Judge.sources, items):
+        if table.storage == "parquet":
+            there = days if table is samples else set(days) & set(storage.dates(place, table))
+            found |= {partition(table, day): storage.identity(place, table, day) for day in sorted(there)}
+        elif arrow.dates(root, table):
+            changed = delta_log.last_changes(place, table)
+            found[table.path] = max((version for day, version in changed.items() if day <= days[-1]), default=None)
+    return found
+
+
+if __name__ == "__main__":
+    command.run("run_study", parsed(), main)

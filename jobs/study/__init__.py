@@ -1,0 +1,1 @@
+"""A study's cells, their comparison and their page."""

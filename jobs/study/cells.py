@@ -1,0 +1,62 @@
+"""A study's cells: what one variant and seed earned in each request, a folder each, with the state it was made from.
+
+reports/studies/<study>/cells/<variant>-seed<seed>/    rows of study_values, staged and swapped in as any table's
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import date
+
+import pyarrow as pa
+from pyarrow import dataset
+
+from models.per_request import PerRequest, from_table, to_table
+from schemas import arrow
+from schemas.reports import study_values
+from schemas.storage import MANIFEST, Root
+
+UNTRAINED = "untrained"  # the cell of all rows that need no training
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One variant and seed of a study; `made_from` and `settings` are all that its values depend on but the code."""
+
+    root: str
+    study: str
+    day: date
+    variant: str
+    seed: int
+    made_from: dict
+    settings: dict
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant}-seed{self.seed}"
+
+    @property
+    def place(self) -> str:
+        """Relative to the root."""
+        return f"reports/studies/{self.study}/cells/{self.name}"
+
+    @property
+    def done(self) -> bool:
+        """Whether it is there and was made from the same inputs with the same settings."""
+        place, at = Root.of(self.root), f"{self.place}/{MANIFEST}"
+        if not place.exists(at):
+            return False
+        said = json.loads(place.read_text(at))
+        wanted = json.loads(json.dumps([study_values.fingerprint, self.made_from, self.settings]))
+        return [said.get(name) for name in ("contract", "made_from", "settings")] == wanted
+
+    def write(self, found: dict[str, list[PerRequest]]) -> None:
+        """Replace the cell by these values of one or more variants."""
+        tables = [study_values.schema.empty_table(), *(to_table(name, values) for name, values in found.items())]
+        rows = pa.concat_tables(tables)
+        arrow.write_at(self.root, study_values, self.day, self.place, rows, self.made_from, self.settings)
+
+    def read(self) -> dict[str, list[PerRequest]]:
+        """Variant -> its values."""
+        place = Root.of(self.root)
+        files = [info.path for info in place.files(self.place, ".parquet")]
+        return from_table(dataset.dataset(files, filesystem=place.filesystem).to_table())

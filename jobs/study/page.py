@@ -1,0 +1,135 @@
+"""A study's page: averages, spread over seeds, differences from the reference with intervals, curves and bars."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date
+
+from jobs.report import holdings, model_sections, numbers, page, scores, sections
+from jobs.report.charts import Bar, Line, Point, bar_chart, line_chart
+from jobs.report.scores import Scores
+from jobs.study.comparison import GROUPS, Comparison
+from models.intervals import Interval
+from models.studies import Study, Sweep
+
+
+def place(name: str) -> str:
+    """Where a study's page is, relative to the root."""
+    return f"reports/studies/{name}/study.html"
+
+
+def render(root: str, name: str, study: Study, about: str, days: Sequence[date], compared: Comparison) -> str:
+    """The page, complete in one string of HTML.
+
+    Args:
+        about: what the study asks. days: those learned from, then the one that is judged on.
+    """
+    *learned, judged = days
+    below = sections.Below(root, judged, {held.path: held for held in holdings.holdings(root)})
+    scored = scores.gather({"model": study.model, **row} for row in compared.rows)[study.model]
+    headlines = there(scored, scores.HEADLINES[study.model])
+    context = {
+        "name": name,
+        "about": about,
+        "study": study,
+        "source": sections.source(below),
+        "learned": numbers.span(learned),
+        "judged": judged,
+        "seeds": study.seeds,
+        "groups": [group_table(scored, compared, metrics) for metrics in GROUPS[study.model] if there(scored, metrics)],
+        "bars": bars(scored, compared),
+        "sweeps": [sweep_section(scored, study, sweep) for sweep in study.sweeps],
+        "segments": [segment_table(scored, compared, metric) for metric in headlines],
+        "evaluation": model_sections.evaluation(scored),
+        "settings": {each.name: settings_apart(study, each) for each in study.variants},
+    }
+    return page.template("study.html").render(**context)
+
+
+def there(scored: Scores, metrics: Sequence[str]) -> list[str]:
+    """Those of the metrics that were measured."""
+    return [metric for metric in metrics if scored.cuts(metric)]
+
+
+def group_table(scored: Scores, compared: Comparison, metrics: Sequence[str]) -> dict:
+    """A row a variant: of each metric its mean with the spread over seeds, and the difference with its interval."""
+    keys = [(metric, "all", scores.middle(scored.cuts(metric))) for metric in there(scored, metrics)]
+    columns = [scores.label(metric, k) for metric, _, k in keys]
+    return {"columns": columns, "rows": _rows(scored, compared, keys)}
+
+
+def segment_table(scored: Scores, compared: Comparison, metric: str) -> dict:
+    """The same of one metric, a column a segment."""
+    k = scores.middle(scored.cuts(metric))
+    segments = scored.segments(metric)
+    columns = [segment.replace("_", " ") for segment in segments]
+    rows = _rows(scored, compared, [(metric, segment, k) for segment in segments])
+    return {"label": scores.label(metric, k), "columns": columns, "rows": rows}
+
+
+def _rows(scored: Scores, compared: Comparison, keys: Sequence[tuple[str, str, int]]) -> list[dict]:
+    intervals = [compared.intervals(key) for key in keys]
+    return [
+        {
+            "variant": variant,
+            "untrained": scores.untrained(variant),
+            "reference": variant == compared.reference,
+            "seeds": len(scored.seeds(variant)),
+            "cells": [
+                {
+                    "text": scores.written(metric, scored.get(variant, metric, k, segment)),
+                    **apart(metric, None if variant == compared.reference else found.get(variant)),
+                }
+                for (metric, segment, k), found in zip(keys, intervals, strict=True)
+            ],
+        }
+        for variant in scored.variants
+    ]
+
+
+def apart(metric: str, interval: Interval | None) -> dict:
+    """A difference in words and whether its interval leaves out 0; shares in points of a per cent."""
+    if interval is None or interval.value != interval.value:  # not a number: nothing was measured
+        return {"apart": numbers.NOTHING, "excludes_zero": False}
+    scale, digits = (100, 1) if scores.share(metric) else (1, 3)
+    value, low, high = (f"{scale * each:+.{digits}f}" for each in (interval.value, interval.low, interval.high))
+    return {"apart": f"{value} [{low}, {high}]", "excludes_zero": interval.excludes_zero}
+
+
+def bars(scored: Scores, compared: Comparison) -> list[dict]:
+    """Of each headline metric a bar a trained variant: its difference from the reference."""
+    found = []
+    for metric in there(scored, scores.HEADLINES[scored.model]):
+        k = scores.middle(scored.cuts(metric))
+        label, intervals = scores.label(metric, k), compared.intervals((metric, "all", k))
+        drawn = [
+            Bar(name, each.value, each.low, each.high, f"{name}, {label}: {apart(metric, each)['apart']}")
+            for name, each in sorted(intervals.items(), key=lambda one: -one[1].value)
+            if name != compared.reference and not scores.untrained(name) and each.value == each.value
+        ]
+        title = f"{label}, difference from {compared.reference}"
+        found += [{"label": label, "chart": bar_chart(drawn, title)}] if drawn else []
+    return found
+
+
+def sweep_section(scored: Scores, study: Study, sweep: Sweep) -> dict:
+    """The headline metrics over the values of one setting."""
+    values, lines = study.setting(sweep), []
+    for number, metric in enumerate(there(scored, [name for group in GROUPS[study.model][:2] for name in group])):
+        k = scores.middle(scored.cuts(metric))
+        known = sorted((x, variant, scored.get(variant, metric, k)) for variant, x in values.items())
+        points = tuple(
+            Point(x, each.value, each.spread, f"{variant}: {scores.written(metric, each)}")
+            for x, variant, each in known
+            if each and each.value is not None
+        )
+        lines += [Line(scores.label(metric, k), points, number)] if points else []
+    setting = sweep.setting.replace("_", " ")
+    chart = line_chart(lines, f"Metrics over {setting}", setting, from_zero=False) if lines else None
+    return {"setting": setting, "variants": list(values), "chart": chart}
+
+
+def settings_apart(study: Study, variant) -> dict:
+    """The settings in which a variant differs from the reference."""
+    known = {each.name: asdict(study.settings(each)) for each in study.variants}
+    reference = known[study.reference]
+    return {name: value for name, value in known[variant.name].items() if value != reference[name]}
