@@ -14,7 +14,7 @@ from schemas.labels import Level
 
 COLUMNS = (
     "request_time", "history_item_ids", "history_actions", "item_ids", "levels", "teacher_ranks", "actions",
-    "in_scenario_actions",
+    "in_scenario_actions", "sampling_weights",
 )  # fmt: skip
 COUNTS = ("impressions", "clicks", "purchases", "conversions")
 LEVEL_CODES = {level: code for code, level in enumerate(Level, start=1)}  # as inputs.decode gives them
@@ -29,6 +29,7 @@ SIGNATURE = {
     "ranks": tf.TensorSpec((None, None), tf.int32),
     "actions": tf.TensorSpec((None, None), tf.int32),  # in the scenario, 0 for none
     "all_scenario_actions": tf.TensorSpec((None, None), tf.int32),
+    "sampling_weights": tf.TensorSpec((None, None), tf.float32),  # 1 / inclusion probability, 0 for padding
     "easy": tf.TensorSpec((None, None), tf.bool),  # [B, E], False where the item is one of the request's own
 }
 
@@ -80,6 +81,7 @@ def assemble(
         "ranks": _padded(batch["teacher_ranks"], width),
         "actions": _padded(batch["in_scenario_actions"], width),
         "all_scenario_actions": _padded(batch["actions"], width),
+        "sampling_weights": batch["sampling_weights"].padded(width).astype(np.float32),
         "easy": ~(easy_BE[:, :, None] == own_BC[:, None, :]).any(axis=2) & (easy_BE != PADDING),
     }
 

@@ -39,6 +39,7 @@ def two_requests():
         "teacher_ranks": Ragged.of([[1, 2, 3, 4], [1]]),
         "actions": Ragged.of([[4, 0, 0, 1], [0]]),
         "in_scenario_actions": Ragged.of([[4, 0, 0, 0], [0]]),
+        "sampling_weights": Ragged(np.array([1, 1, 2.5, 12.5, 1], np.float32), np.array([0, 4, 5])),
     }
 
 
@@ -57,6 +58,7 @@ def test_a_batch_by_hand():
     assert batch["counts"][:, :, 0].tolist() == [[1.0] * 10, [2.0] * 10]  # each of its own date
     assert batch["actions"].tolist() == [[4, 0, 0, 0], [0, 0, 0, 0]]
     assert batch["all_scenario_actions"].tolist() == [[4, 0, 0, 1], [0, 0, 0, 0]]
+    assert batch["sampling_weights"].tolist() == [[1, 1, 2.5, 12.5], [1, 0, 0, 0]]
     easy, own = batch["rows"][:, 4:], [{5, 6, 7, 8}, {9, 0}]
     assert batch["easy"].tolist() == [[row not in mine for row in line] for line, mine in zip(easy, own, strict=True)]
     for name, spec in hccp_inputs.SIGNATURE.items():
