@@ -5,7 +5,7 @@ items get rows, everything learned stays. Otherwise it starts from nothing over 
 The same seed on a CPU gives the same losses.
 
 Reads: samples/increc_samples, features/item_stats, logs/items (optional), models/increc of the day before
-Writes: models/increc/date=D/<preset>-seed<seed>/
+Writes: models/increc/date=D/<preset>-seed<seed>/, or <preset>-<size>-seed<seed>/ if the size is not the default one
 """
 
 import argparse
@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from jobs import command
 from jobs.command import WorkFailedError
-from jobs.training import Training, training_parser
+from jobs.training import Training, training_parser, variant
 from models import increc_inputs, inputs
 from models.catalogue import Catalogue, by_row
 from models.checkpoint import ModelDirectory
@@ -44,7 +44,7 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
 def train(root: str, day: date, preset: str, arguments: argparse.Namespace) -> dict:
     """Train one preset and publish it; returns its place, and how many requests it learned from."""
     settings = sized(PRESETS[preset](), arguments.size)
-    directory = ModelDirectory(root, "increc", day, preset, arguments.seed)
+    directory = ModelDirectory(root, "increc", day, variant(preset, arguments.size), arguments.seed)
     training = Training.of(increc_samples, directory, settings, arguments.days)
     facts = facts_of(root, training.days)
     catalogue, probabilities, made_from = known_items(training, facts["item_ids"])

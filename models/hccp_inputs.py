@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from models.catalogue import Catalogue, bucket, by_row
+from models.catalogue import Catalogue, by_row
 from models.hccp_presets import HccpSettings
-from models.inputs import PADDING, Batch, Ragged
+from models.inputs import PADDING, Batch, Ragged, histories
 from schemas.labels import Level
 
 COLUMNS = (
@@ -41,15 +41,6 @@ def counts_by_row(catalogue: Catalogue, stats: pa.Table) -> np.ndarray:
     return np.log1p(np.stack(columns, axis=1)).astype(np.float32) / 8
 
 
-def user_inputs(batch: Batch, catalogue: Catalogue, settings: HccpSettings) -> dict[str, np.ndarray]:
-    """history_rows and history_actions, int32 [B, L], newest first."""
-    history, actions = batch["history_item_ids"], batch["history_actions"]
-    return {
-        "history_rows": _padded(history.map(catalogue.lookup(history.values)), settings.history_length, True),
-        "history_actions": _padded(actions, settings.history_length, True),
-    }
-
-
 def assemble(
     batch: Batch,
     catalogue: Catalogue,
@@ -64,7 +55,7 @@ def assemble(
         counts: `counts_by_row` of each date, by the days since 1970: a request sees those of its own date.
     """
     items, levels = batch["item_ids"], batch["levels"]
-    rows = items.map(_some_unknown(items.values, catalogue, settings, random))
+    rows = items.map(catalogue.lookup_hiding(items.values, settings.unknown_share, random))
     width = max(int(items.lengths.max(initial=0)), 1)
     learned = np.isin(levels.values, [LEVEL_CODES[level] for level in settings.levels])
     easy_BE = _easy(rows.values[learned], len(rows), catalogue, settings, random)
@@ -74,7 +65,7 @@ def assemble(
     counts_BNF = np.zeros((*rows_BN.shape, len(COUNTS)), np.float32)
     for day in np.unique(day_B):
         counts_BNF[day_B == day] = counts[int(day)][rows_BN[day_B == day]]
-    return user_inputs(batch, catalogue, settings) | {
+    return histories(batch, catalogue.lookup, settings.history_length) | {
         "rows": rows_BN,
         "counts": counts_BNF,
         "levels": _padded(levels.map(np.where(learned, levels.values, 0)), width),
@@ -84,12 +75,6 @@ def assemble(
         "sampling_weights": batch["sampling_weights"].padded(width).astype(np.float32),
         "easy": ~(easy_BE[:, :, None] == own_BC[:, None, :]).any(axis=2) & (easy_BE != PADDING),
     }
-
-
-def _some_unknown(item_ids: np.ndarray, catalogue: Catalogue, settings: HccpSettings, random) -> np.ndarray:
-    """Rows of the items; a random share of them those that an unknown item would get."""
-    hidden = random.random(len(item_ids)) < settings.unknown_share
-    return np.where(hidden, 1 + bucket(item_ids, catalogue.unknown_buckets), catalogue.lookup(item_ids))
 
 
 def _easy(listed: np.ndarray, requests: int, catalogue: Catalogue, settings: HccpSettings, random) -> np.ndarray:
@@ -106,5 +91,5 @@ def _easy(listed: np.ndarray, requests: int, catalogue: Catalogue, settings: Hcc
     return np.concatenate([in_batch, everywhere], axis=1).astype(np.int32)
 
 
-def _padded(lists: Ragged, width: int, newest_first: bool = False) -> np.ndarray:
-    return lists.padded(width, newest_first).astype(np.int32)
+def _padded(lists: Ragged, width: int) -> np.ndarray:
+    return lists.padded(width).astype(np.int32)

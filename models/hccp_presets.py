@@ -189,11 +189,6 @@ def lcron() -> HccpSettings:
     return replace(full(), objective="lcron", weight_auxiliary=0.5)
 
 
-def tiny() -> HccpSettings:
-    """full for tests: seconds."""
-    return sized(full(), "tiny")
-
-
 BASELINES = (
     exposed_only, bce_unexposed, distillation, asmol, copr, rank_flow, fs_rank_net, fs_lambda_loss, arf, lcron,
 )  # fmt: skip
@@ -209,7 +204,7 @@ MARGINS: dict[str, Callable[[], HccpSettings]] = {
 } | {"positive_margin_added_1": partial(positive_margin, -1.0)}
 
 PRESETS: dict[str, Callable[[], HccpSettings]] = {
-    preset.__name__: preset for preset in (full, cold, *BASELINES, *ABLATIONS, tiny)
+    preset.__name__: preset for preset in (full, cold, *BASELINES, *ABLATIONS)
 } | MARGINS
 
 

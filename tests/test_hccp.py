@@ -134,9 +134,9 @@ def trained(root, day, *flags):
 
 
 def test_training_from_nothing_then_continuing(root):
-    line = trained(root, SECOND, "--preset", "tiny", "--days", "2")
-    assert line == {"rows_written": 120, "models": [f"models/hccp/date={SECOND}/tiny-seed1"]}
-    directory = ModelDirectory(root, "hccp", SECOND, "tiny", 1)
+    line = trained(root, SECOND, "--size", "tiny", "--days", "2")
+    assert line == {"rows_written": 120, "models": [f"models/hccp/date={SECOND}/full-tiny-seed1"]}
+    directory = ModelDirectory(root, "hccp", SECOND, "full-tiny", 1)
     first, before = directory.manifest(), directory.arrays("weights")
     assert first["days"] == [str(FIRST), str(SECOND)]
     assert first["items_by_level"]["filtered"] == 20 * 120
@@ -146,13 +146,13 @@ def test_training_from_nothing_then_continuing(root):
     assert first["epochs"][1]["loss_global"] < first["epochs"][0]["loss_global"]
     assert checkpoint.found(root, "hccp", SECOND) == [directory]
 
-    trained(root, SECOND, "--preset", "tiny", "--days", "2")  # the same seed gives the same losses and weights
+    trained(root, SECOND, "--size", "tiny", "--days", "2")  # the same seed gives the same losses and weights
     assert directory.manifest() == first
     for name, values in directory.arrays("weights").items():
         np.testing.assert_array_equal(values, before[name])
 
-    trained(root, THIRD, "--preset", "tiny", "--days", "2")
-    later = ModelDirectory(root, "hccp", THIRD, "tiny", 1).manifest()
+    trained(root, THIRD, "--size", "tiny", "--days", "2")
+    later = ModelDirectory(root, "hccp", THIRD, "full-tiny", 1).manifest()
     assert later["continued_from"] == directory.place
     assert later["days"] == [str(THIRD)]
     assert later["epochs"][0]["loss_global"] < first["epochs"][0]["loss_global"]
@@ -173,7 +173,7 @@ def test_a_loaded_model_grows_and_keeps_what_it_knew(tmp_path):
 
 def test_what_is_missing_or_unknown_is_said(root, capsys):
     with pytest.raises(MissingDataError, match="2020-02-02"):
-        trained(root, date(2020, 2, 2), "--preset", "tiny")
+        trained(root, date(2020, 2, 2), "--size", "tiny")
     with pytest.raises(SystemExit) as stopped:
         train_hccp.arg_parser().parse_args(["--root", root, "--date", "2020-01-01", "--preset", "full,fast"])
     assert stopped.value.code == 2
