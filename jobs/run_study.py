@@ -139,8 +139,8 @@ def states(root: str, model: str, days: list[date]) -> dict:
             there = days if table is samples else set(days) & set(storage.dates(place, table))
             found |= {partition(table, day): storage.identity(place, table, day) for day in sorted(there)}
         elif arrow.dates(root, table):
-            changed = delta_log.last_changes(place, table)
-            found[table.path] = max((version for day, version in changed.items() if day <= days[-1]), default=None)
+            written = delta_log.newest(place, table)
+            found[table.path] = max((version for day, (version, _) in written.items() if day <= days[-1]), default=None)
     return found
 
 

@@ -5,7 +5,7 @@ items get rows, everything learned stays. Otherwise it starts from nothing over 
 A request sees the item counts of its own date, which end before it. The same seed on a CPU gives the same losses.
 
 Reads: samples/hccp_samples, features/item_stats, logs/items (optional), models/hccp of the day before
-Writes: models/hccp/date=D/<preset>-seed<seed>/
+Writes: models/hccp/date=D/<preset>-seed<seed>/, or <preset>-<size>-seed<seed>/ if the size is not the default one
 """
 
 import argparse
@@ -14,7 +14,7 @@ from datetime import date
 import tensorflow as tf
 
 from jobs import command
-from jobs.training import Training, hccp, training_parser
+from jobs.training import Training, hccp, training_parser, variant
 from models.checkpoint import ModelDirectory
 from models.hccp_presets import PRESETS, SIZES, sized
 from schemas.samples import hccp_samples
@@ -31,7 +31,7 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
 
 
 def train(root: str, day: date, preset: str, arguments: argparse.Namespace) -> dict:
-    directory = ModelDirectory(root, "hccp", day, preset, arguments.seed)
+    directory = ModelDirectory(root, "hccp", day, variant(preset, arguments.size), arguments.seed)
     settings = sized(PRESETS[preset](), arguments.size)
     return hccp.train(Training.of(hccp_samples, directory, settings, arguments.days))
 

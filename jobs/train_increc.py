@@ -5,7 +5,7 @@ items get rows, everything learned stays. Otherwise it starts from nothing over 
 The same seed on a CPU gives the same losses.
 
 Reads: samples/increc_samples, features/item_stats, logs/items (optional), models/increc of the day before
-Writes: models/increc/date=D/<preset>-seed<seed>/
+Writes: models/increc/date=D/<preset>-seed<seed>/, or <preset>-<size>-seed<seed>/ if the size is not the default one
 """
 
 import argparse
@@ -14,7 +14,7 @@ from datetime import date
 import tensorflow as tf
 
 from jobs import command
-from jobs.training import Training, increc, training_parser
+from jobs.training import Training, increc, training_parser, variant
 from models.checkpoint import ModelDirectory
 from models.increc_presets import PRESETS, SIZES, sized
 from schemas.samples import increc_samples
@@ -31,7 +31,7 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
 
 
 def train(root: str, day: date, preset: str, arguments: argparse.Namespace) -> dict:
-    directory = ModelDirectory(root, "increc", day, preset, arguments.seed)
+    directory = ModelDirectory(root, "increc", day, variant(preset, arguments.size), arguments.seed)
     settings = sized(PRESETS[preset](), arguments.size)
     return increc.train(Training.of(increc_samples, directory, settings, arguments.days))
 

@@ -46,14 +46,12 @@ def ranker_distillation(scores_BN: tf.Tensor, ranks_BN: tf.Tensor, tiers_BN: tf.
     Returns:
         [B], 0 for a request without such a pair.
     """
-    i_BN1, j_B1N = tiers_BN[:, :, None], tiers_BN[:, None]
-    inside_BNN = (i_BN1 == j_B1N) & (ranks_BN[:, :, None] < ranks_BN[:, None])
-    across_BNN = (i_BN1 < ranked_tier) & (j_B1N == ranked_tier)
-    seen_BN = (tiers_BN > 0) & (tiers_BN <= ranked_tier)
-    return mean_where(_pair_losses(scores_BN), (inside_BNN | across_BNN) & _pairs(seen_BN))
+    return mean_where(_pair_losses(scores_BN), _decided_by_ranker(ranks_BN, tiers_BN, ranked_tier))
 
 
-def chunk_alignment(scores_BN: tf.Tensor, ranks_BN: tf.Tensor, mask_BN: tf.Tensor, chunk: int) -> tf.Tensor:
+def chunk_alignment(
+    scores_BN: tf.Tensor, ranks_BN: tf.Tensor, tiers_BN: tf.Tensor, ranked_tier: int, chunk: int
+) -> tf.Tensor:
     """COPR's rank alignment: pairs from different chunks of the ranker's list, weighted by delta NDCG.
 
         L = sum_{c_i < c_j} d(c_i, c_j) log(1 + e^{s_j - s_i}) / sum_{c_i < c_j} d(c_i, c_j)
@@ -61,19 +59,23 @@ def chunk_alignment(scores_BN: tf.Tensor, ranks_BN: tf.Tensor, mask_BN: tf.Tenso
 
     After COPR (arXiv 2306.03516): chunks of the ranking stage's list, pairs across them, weights by delta NDCG [P];
     nearer the head weighs more [R]. The gain of a chunk (linear in its place), the logistic form without bids and
-    the weighted mean are ours [D]. The constant of the ideal DCG cancels.
+    the weighted mean are ours [D]. The constant of the ideal DCG cancels. That list is the ranker's before any
+    feedback, while the teacher's ranks put feedback first: chunks are cut from the teacher's order of what the ranker
+    saw, and of their pairs only those of `ranker_distillation` count [D].
 
     Args:
-        ranks_BN: int32, the teacher's ranks. mask_BN: bool, what the ranker ordered.
+        ranks_BN, tiers_BN, ranked_tier: as in `ranker_distillation`.
         chunk: so many consecutive items make a chunk.
 
     Returns:
-        [B], 0 for a request with less than two chunks.
+        [B], 0 for a request without such a pair.
     """
-    chunks_BN = tf.cast((places(ranks_BN, mask_BN) - 1) // chunk + 1, tf.float32)
+    seen_BN = (tiers_BN > 0) & (tiers_BN <= ranked_tier)
+    chunks_BN = tf.cast((places(ranks_BN, seen_BN) - 1) // chunk + 1, tf.float32)
     discounts_BN = 1 / _log2(1 + chunks_BN)
     weights_BNN = (chunks_BN[:, None] - chunks_BN[:, :, None]) * (discounts_BN[:, :, None] - discounts_BN[:, None])
-    across_BNN = (chunks_BN[:, :, None] < chunks_BN[:, None]) & _pairs(mask_BN)
+    decided_BNN = _decided_by_ranker(ranks_BN, tiers_BN, ranked_tier)
+    across_BNN = (chunks_BN[:, :, None] < chunks_BN[:, None]) & decided_BNN
     weights_BNN = tf.where(across_BNN, weights_BNN, 0.0)
     losses_BNN = tf.where(across_BNN, _pair_losses(scores_BN), 0.0)
     return tf.math.divide_no_nan(
@@ -157,6 +159,14 @@ def _pair_losses(scores_BN: tf.Tensor) -> tf.Tensor:
 
 def _pairs(mask_BN: tf.Tensor) -> tf.Tensor:
     return mask_BN[:, :, None] & mask_BN[:, None]
+
+
+def _decided_by_ranker(ranks_BN: tf.Tensor, tiers_BN: tf.Tensor, ranked_tier: int) -> tf.Tensor:
+    """bool [B, N, N]: i before j was the ranker's decision alone, as `ranker_distillation` says."""
+    i_BN1, j_B1N = tiers_BN[:, :, None], tiers_BN[:, None]
+    inside_BNN = (i_BN1 == j_B1N) & (ranks_BN[:, :, None] < ranks_BN[:, None])
+    across_BNN = (i_BN1 < ranked_tier) & (j_B1N == ranked_tier)
+    return (inside_BNN | across_BNN) & _pairs((tiers_BN > 0) & (tiers_BN <= ranked_tier))
 
 
 def _worse(tiers_BN: tf.Tensor) -> tf.Tensor:

@@ -95,6 +95,14 @@ class Catalogue:
             rows = np.where(self._sorted[place] == ids, self.first_row + self._order[place], rows)
         return rows.astype(np.int32)
 
+    def lookup_hiding(self, item_ids: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
+        """`lookup`, but a random share of the ids get the rows that they would get if they were unknown.
+
+        Trained so, an unknown item's vector means something.
+        """
+        hidden = random.random(len(item_ids)) < share
+        return np.where(hidden, 1 + bucket(item_ids, self.unknown_buckets), self.lookup(item_ids)).astype(np.int32)
+
     def lookup_tensor(self, item_ids: tf.Tensor) -> tf.Tensor:
         """`lookup` in plain TensorFlow operations, for an exported model: int64 [...] -> int32 [...]."""
         rows = 1 + bucket_tensor(item_ids, self.unknown_buckets)

@@ -137,6 +137,16 @@ def variables_of(model: tf.keras.Model) -> list[tf.Variable]:
     return [variable for variable in model.variables if id(variable) not in counters]
 
 
+def resume(model: tf.keras.Model, directory: ModelDirectory) -> None:
+    """Give the model and its optimizer what a directory's checkpoint holds, as `restore` does.
+
+    Raises:
+        MissingDataError: the checkpoint does not fit the model.
+    """
+    restore(variables_of(model), directory.arrays("weights"))
+    restore(model.optimizer.variables, directory.arrays("optimizer"))
+
+
 def restore(variables: Iterable[tf.Variable], arrays: dict[str, np.ndarray]) -> None:
     """Give variables their saved values by name; where a variable has more rows, its first ones.
 

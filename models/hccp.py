@@ -12,10 +12,10 @@ from models import checkpoint
 from models.catalogue import Catalogue
 from models.checkpoint import ModelDirectory
 from models.hccp_bases import BASES
-from models.hccp_inputs import COUNTS, SIGNATURE, user_inputs
+from models.hccp_inputs import COUNTS, SIGNATURE
 from models.hccp_objectives import OBJECTIVES
 from models.hccp_presets import HccpSettings
-from models.inputs import Batch, Ragged, size, take
+from models.inputs import Batch, Ragged, histories, parts, size, take
 
 _ROWS_AT_ONCE = 4096
 _PAIRS_AT_ONCE = 262_144
@@ -96,8 +96,8 @@ class Hccp(tfrs.Model):
         """Each user's and each item's vector is made once."""
         own, places = np.unique(item_ids, return_inverse=True)
         users_BD = self.user_vectors(rows)
-        parts = [self.item_vectors(own[n : n + _PAIRS_AT_ONCE]) for n in range(0, len(own), _PAIRS_AT_ONCE)]
-        items_CD = np.concatenate(parts) if parts else np.zeros((0, users_BD.shape[1]), np.float32)
+        found = [self.item_vectors(own[n : n + _PAIRS_AT_ONCE]) for n in range(0, max(len(own), 1), _PAIRS_AT_ONCE)]
+        items_CD = np.concatenate(found)
         scores = np.empty(len(places), np.float32)
         for start in range(0, len(places), _PAIRS_AT_ONCE):
             part = slice(start, start + _PAIRS_AT_ONCE)
@@ -112,8 +112,8 @@ class Hccp(tfrs.Model):
         for start in range(0, size(rows), _LISTS_AT_ONCE):
             part = np.arange(start, min(start + _LISTS_AT_ONCE, size(rows)))
             width = int(lengths[part].max())
-            fed, places = user_inputs(take(rows, part), self.catalogue, self.settings), lists.take(part)
-            found = self._serve_lists(fed["history_rows"], fed["history_actions"], places.padded(width)).numpy()
+            users, places = self._histories(take(rows, part)), lists.take(part)
+            found = self._serve_lists(**users, rows=places.padded(width)).numpy()
             there = np.arange(width) < places.lengths[:, None]
             scores[order[lists.offsets[start] : lists.offsets[part[-1] + 1]]] = found[there]
         return scores
@@ -124,12 +124,8 @@ class Hccp(tfrs.Model):
         Args:
             rows: history_item_ids, history_actions, as `inputs.decode` or `inputs.batches` gives them.
         """
-        parts = []
-        for start in range(0, size(rows), _ROWS_AT_ONCE):
-            part = take(rows, np.arange(start, min(start + _ROWS_AT_ONCE, size(rows))))
-            fed = user_inputs(part, self.catalogue, self.settings)
-            parts.append(self._serve_users(fed["history_rows"], fed["history_actions"]).numpy())
-        return np.concatenate(parts) if parts else np.zeros((0, self.settings.dimensions + 1), np.float32)
+        found = [self._serve_users(**self._histories(part)).numpy() for part in parts(rows, _ROWS_AT_ONCE)]
+        return np.concatenate(found)
 
     def item_vectors(self, item_ids: np.ndarray) -> np.ndarray:
         """Vectors of these items, float32 [C, D]; an unknown id gets its bucket's."""
@@ -160,12 +156,15 @@ class Hccp(tfrs.Model):
         rows_BL, rows_BC = (self.catalogue.lookup_tensor(ids) for ids in (history_item_ids_BL, item_ids_BC))
         return self._lists(rows_BL, history_actions_BL, rows_BC)
 
-    def _lists(self, rows_BL: tf.Tensor, actions_BL: tf.Tensor, rows_BC: tf.Tensor) -> tf.Tensor:
-        users = {"history_rows": rows_BL, "history_actions": actions_BL}
-        return self.base(users, {"rows": rows_BC, "counts": tf.gather(self.counts, rows_BC)}).ranking
+    def _histories(self, rows: Batch) -> dict[str, np.ndarray]:
+        return histories(rows, self.catalogue.lookup, self.settings.history_length)
 
-    def _users(self, rows_BL: tf.Tensor, actions_BL: tf.Tensor) -> tf.Tensor:
-        return self.base.users({"history_rows": rows_BL, "history_actions": actions_BL})
+    def _lists(self, history_rows: tf.Tensor, history_actions: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        users = {"history_rows": history_rows, "history_actions": history_actions}
+        return self.base(users, {"rows": rows, "counts": tf.gather(self.counts, rows)}).ranking
+
+    def _users(self, history_rows: tf.Tensor, history_actions: tf.Tensor) -> tf.Tensor:
+        return self.base.users({"history_rows": history_rows, "history_actions": history_actions})
 
     def _items(self, rows_C: tf.Tensor) -> tf.Tensor:
         return self.base.items({"rows": rows_C, "counts": tf.gather(self.counts, rows_C)})
@@ -182,6 +181,5 @@ def load(directory: ModelDirectory, catalogue: Catalogue | None = None) -> Hccp:
     """
     manifest = directory.manifest()
     model = Hccp(HccpSettings(**manifest["settings"]), catalogue or directory.catalogue(), seed=manifest["seed"])
-    checkpoint.restore(checkpoint.variables_of(model), directory.arrays("weights"))
-    checkpoint.restore(model.optimizer.variables, directory.arrays("optimizer"))
+    checkpoint.resume(model, directory)
     return model

@@ -7,14 +7,14 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from models.catalogue import Catalogue, bucket, by_row
+from models.catalogue import Catalogue, by_row
 from models.hccp_presets import HccpSettings
-from models.inputs import PADDING, Batch, Ragged
+from models.inputs import PADDING, Batch, Ragged, histories
 from schemas.labels import Level
 
 COLUMNS = (
     "request_time", "history_item_ids", "history_actions", "item_ids", "levels", "teacher_ranks", "actions",
-    "in_scenario_actions",
+    "in_scenario_actions", "sampling_weights",
 )  # fmt: skip
 COUNTS = ("impressions", "clicks", "purchases", "conversions")
 LEVEL_CODES = {level: code for code, level in enumerate(Level, start=1)}  # as inputs.decode gives them
@@ -29,6 +29,7 @@ SIGNATURE = {
     "ranks": tf.TensorSpec((None, None), tf.int32),
     "actions": tf.TensorSpec((None, None), tf.int32),  # in the scenario, 0 for none
     "all_scenario_actions": tf.TensorSpec((None, None), tf.int32),
+    "sampling_weights": tf.TensorSpec((None, None), tf.float32),  # 1 / inclusion probability, 0 for padding
     "easy": tf.TensorSpec((None, None), tf.bool),  # [B, E], False where the item is one of the request's own
 }
 
@@ -38,15 +39,6 @@ def counts_by_row(catalogue: Catalogue, stats: pa.Table) -> np.ndarray:
     ids = stats["item_id"].to_numpy()
     columns = [by_row(catalogue, ids, stats[name].to_numpy(), 0.0) for name in COUNTS]
     return np.log1p(np.stack(columns, axis=1)).astype(np.float32) / 8
-
-
-def user_inputs(batch: Batch, catalogue: Catalogue, settings: HccpSettings) -> dict[str, np.ndarray]:
-    """history_rows and history_actions, int32 [B, L], newest first."""
-    history, actions = batch["history_item_ids"], batch["history_actions"]
-    return {
-        "history_rows": _padded(history.map(catalogue.lookup(history.values)), settings.history_length, True),
-        "history_actions": _padded(actions, settings.history_length, True),
-    }
 
 
 def assemble(
@@ -63,7 +55,7 @@ def assemble(
         counts: `counts_by_row` of each date, by the days since 1970: a request sees those of its own date.
     """
     items, levels = batch["item_ids"], batch["levels"]
-    rows = items.map(_some_unknown(items.values, catalogue, settings, random))
+    rows = items.map(catalogue.lookup_hiding(items.values, settings.unknown_share, random))
     width = max(int(items.lengths.max(initial=0)), 1)
     learned = np.isin(levels.values, [LEVEL_CODES[level] for level in settings.levels])
     easy_BE = _easy(rows.values[learned], len(rows), catalogue, settings, random)
@@ -73,21 +65,16 @@ def assemble(
     counts_BNF = np.zeros((*rows_BN.shape, len(COUNTS)), np.float32)
     for day in np.unique(day_B):
         counts_BNF[day_B == day] = counts[int(day)][rows_BN[day_B == day]]
-    return user_inputs(batch, catalogue, settings) | {
+    return histories(batch, catalogue.lookup, settings.history_length) | {
         "rows": rows_BN,
         "counts": counts_BNF,
         "levels": _padded(levels.map(np.where(learned, levels.values, 0)), width),
         "ranks": _padded(batch["teacher_ranks"], width),
         "actions": _padded(batch["in_scenario_actions"], width),
         "all_scenario_actions": _padded(batch["actions"], width),
+        "sampling_weights": batch["sampling_weights"].padded(width).astype(np.float32),
         "easy": ~(easy_BE[:, :, None] == own_BC[:, None, :]).any(axis=2) & (easy_BE != PADDING),
     }
-
-
-def _some_unknown(item_ids: np.ndarray, catalogue: Catalogue, settings: HccpSettings, random) -> np.ndarray:
-    """Rows of the items; a random share of them those that an unknown item would get."""
-    hidden = random.random(len(item_ids)) < settings.unknown_share
-    return np.where(hidden, 1 + bucket(item_ids, catalogue.unknown_buckets), catalogue.lookup(item_ids))
 
 
 def _easy(listed: np.ndarray, requests: int, catalogue: Catalogue, settings: HccpSettings, random) -> np.ndarray:
@@ -104,5 +91,5 @@ def _easy(listed: np.ndarray, requests: int, catalogue: Catalogue, settings: Hcc
     return np.concatenate([in_batch, everywhere], axis=1).astype(np.int32)
 
 
-def _padded(lists: Ragged, width: int, newest_first: bool = False) -> np.ndarray:
-    return lists.padded(width, newest_first).astype(np.int32)
+def _padded(lists: Ragged, width: int) -> np.ndarray:
+    return lists.padded(width).astype(np.int32)

@@ -83,8 +83,8 @@ def asmol(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[str, Ter
 
 def copr(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[str, Term]:
     """COPR: the response on exposures, and the alignment with the ranker's list in chunks."""
-    own, ordered = _own(batch, scores), _among(batch["levels"], Level.PURCHASED, Level.RANKED)
-    alignment_B = baseline_losses.chunk_alignment(own.ranking, batch["ranks"], ordered, settings.chunk)
+    own, ranked = _own(batch, scores), LEVEL_CODES[Level.RANKED]
+    alignment_B = baseline_losses.chunk_alignment(own.ranking, batch["ranks"], batch["levels"], ranked, settings.chunk)
     return {
         "loss_response": Term(settings.weight_response, _response(batch, own)),
         "loss_alignment": Term(settings.weight_auxiliary, alignment_B),
@@ -130,12 +130,13 @@ def lcron(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[str, Ter
     """LCRON: exposed items survive pre-ranking and ranking; beside it, pre-ranking alone puts them first.
 
     The ranker's survival is logged for what it saw. Of what it never saw it would have kept the share that it kept of
-    the others [D].
+    the others [D]: the exposed items among all that it saw, of which the sample's stand for their sampling weights.
     """
-    tiers = _tiers(batch)
+    tiers, seen = _tiers(batch), _among(batch["levels"], Level.PURCHASED, Level.RANKED)
     sort_BKN = relaxed_sorting_losses.neural_sort(scores.ranking, tiers > 0, settings.sort_temperature)
     exposed, ordered = _among(tiers, Level.PURCHASED, Level.EXPOSED), _among(tiers, Level.PURCHASED, Level.RANKED)
-    share_B = tf.math.divide_no_nan(tf.cast(_count(exposed), tf.float32), tf.cast(_count(ordered), tf.float32))
+    seen_B = tf.reduce_sum(tf.where(seen, batch["sampling_weights"], 0.0), axis=1)
+    share_B = tf.math.divide_no_nan(tf.cast(_count(exposed), tf.float32), seen_B)
     downstream = tf.where(ordered, tf.cast(exposed, tf.float32), share_B[:, None])
 
     def surviving(kept_B: tf.Tensor, after: tf.Tensor) -> tf.Tensor:

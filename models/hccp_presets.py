@@ -15,8 +15,8 @@ class HccpSettings:
 
     base: the network that scores, a name of `hccp_bases.BASES`.
     objective: what it learns to lower, a name of `hccp_objectives.OBJECTIVES`.
-    weight_response, weight_global, weight_local, weight_margin: weights of the loss terms; 0 leaves one out. The
-        baselines heed the first alone.
+    weight_response, weight_global, weight_local, weight_margin: weights of HCCP's loss terms; 0 leaves one out. Of the
+        other objectives `distillation`, `copr` and `rank_flow` heed the first, the rest none of them.
     weight_auxiliary: of a baseline's term beside its first one.
     ranked, filtered: whether that level's items are learned from.
     margin_exposed, margin_ranked, margin_filtered: of hard negatives, in units of the temperature; taken from their
@@ -189,11 +189,6 @@ def lcron() -> HccpSettings:
     return replace(full(), objective="lcron", weight_auxiliary=0.5)
 
 
-def tiny() -> HccpSettings:
-    """full for tests: seconds."""
-    return sized(full(), "tiny")
-
-
 BASELINES = (
     exposed_only, bce_unexposed, distillation, asmol, copr, rank_flow, fs_rank_net, fs_lambda_loss, arf, lcron,
 )  # fmt: skip
@@ -209,7 +204,7 @@ MARGINS: dict[str, Callable[[], HccpSettings]] = {
 } | {"positive_margin_added_1": partial(positive_margin, -1.0)}
 
 PRESETS: dict[str, Callable[[], HccpSettings]] = {
-    preset.__name__: preset for preset in (full, cold, *BASELINES, *ABLATIONS, tiny)
+    preset.__name__: preset for preset in (full, cold, *BASELINES, *ABLATIONS)
 } | MARGINS
 
 

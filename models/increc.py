@@ -1,26 +1,24 @@
 """IncRec: a retrieval channel that learns what the other channels miss (after arXiv 2512.06381).
 
-Three user towers over one item tower; each loss term is a softmax over sampled items. Which terms there are and
-which tower serves is the preset's. Shapes: B requests, L history, T target rows, X exposed rows, P pool, C items.
+That samples which no channel retrieved carry the gain, an incremental objective on them, and an alignment that prefers
+what is likely to be exposed are the paper's [P]. Three user towers over one item tower, trained jointly, are a
+reader's account [R]; the towers' insides are ours [D]. The loss terms are in `increc_objective`; which of them there
+are and which tower serves is the preset's.
+Shapes: B requests, L history, C items, D dimensions.
 """
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from models import checkpoint
+from models import checkpoint, increc_objective
 from models.catalogue import Catalogue, bucket_tensor
 from models.checkpoint import ModelDirectory
 from models.increc_inputs import SIGNATURE, user_inputs
+from models.increc_objective import Vectors
 from models.increc_presets import IncRecSettings
-from models.inputs import Batch, size, take
-from models.retrieval_losses import (
-    alignment_weights,
-    log_expected_count,
-    nearest_exposed,
-    sampled_softmax,
-    weighted_mean,
-)
+from models.inputs import Batch, parts
+from models.retrieval_losses import ALPHA_FORMS
 from models.towers import ItemTower, UserTower
 
 _ROWS_AT_ONCE = 4096
@@ -41,6 +39,8 @@ class IncRec(tfrs.Model):
 
     def __init__(self, settings: IncRecSettings, catalogue: Catalogue, seed: int):
         super().__init__()
+        if settings.alpha_form not in ALPHA_FORMS:
+            raise ValueError(f"alpha_form is {settings.alpha_form!r}, should be one of {', '.join(ALPHA_FORMS)}")
         self.settings, self.catalogue = settings, catalogue
         self.item_tower = ItemTower(catalogue, settings.dimensions, seed)
         weights = {"basic": settings.weight_basic, "inc": settings.weight_inc, "align": settings.weight_align}
@@ -58,7 +58,14 @@ class IncRec(tfrs.Model):
         }
         self.terms = {
             name: tf.keras.metrics.Mean(name=name)
-            for name in ("loss_basic", "loss_inc", "loss_align", "alpha_deviation", "rtg_share_of_loss_inc")
+            for name in (
+                "loss_basic",
+                "loss_inc",
+                "loss_align",
+                "alpha_deviation",
+                "alpha_popularity_correlation",
+                "rtg_share_of_loss_inc",
+            )
         }
         # Adagrad touches only the gathered rows of a table; Adam would move every row at every step.
         self.compile(
@@ -69,96 +76,37 @@ class IncRec(tfrs.Model):
         self._build()
 
     def compute_loss(self, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """L = w_basic L_basic + w_inc L_inc + w_align L_align, a scalar, of a batch of SIGNATURE."""
-        own = self.settings
-        u_BD = self._user_vectors(batch)
-        v_PD = self.item_tower(batch["pool_rows"])
-        loss = 0.0
+        """L = w_basic L_basic + w_inc L_inc + w_align L_align [R], a scalar, of a batch of SIGNATURE; weights [D]."""
+        own, vectors = self.settings, self._vectors(batch)
+        loss, terms = 0.0, {}
         if own.weight_basic:
-            loss += own.weight_basic * self._term("loss_basic", self._basic(batch, u_BD["basic"], v_PD))
+            terms |= increc_objective.basic(own, batch, vectors)
+            loss += own.weight_basic * terms["loss_basic"]
         if own.weight_inc:
-            loss += own.weight_inc * self._term("loss_inc", self._incremental(batch, u_BD, v_PD))
+            terms |= increc_objective.incremental(own, batch, vectors)
+            loss += own.weight_inc * terms["loss_inc"]
         if own.weight_align:
-            loss += own.weight_align * self._term("loss_align", self._alignment(batch, u_BD["align"], v_PD))
+            terms |= increc_objective.alignment(own, batch, vectors)
+            loss += own.weight_align * terms["loss_align"]
+        for name, value in terms.items():
+            self.terms[name].update_state(value)
         return loss
 
-    def _basic(self, batch, u_BD, v_PD):
-        """L_basic: RTG and ITG rows against N."""
-        weights_T = tf.where(batch["target_is_itg"], self.settings.itg_weight, 1.0)
-        positive_T, logits_TP = self._logits(batch, u_BD, v_PD, batch["target_requests"], batch["target_slots"])
-        excluded_TP = tf.gather(batch["own"], batch["target_requests"])
-        return weighted_mean(sampled_softmax(positive_T, logits_TP, self._log_count(batch), excluded_TP), weights_T)
-
-    def _incremental(self, batch, u_BD, v_PD):
-        """L_inc: ITG rows against N and the request's RTG items, weighted by alpha."""
-        requests_T = batch["target_requests"][batch["target_is_itg"]]
-        slots_T = batch["target_slots"][batch["target_is_itg"]]
-        positive_T, logits_TP = self._logits(batch, u_BD["inc"], v_PD, requests_T, slots_T)
-        own_TP, log_count_P = tf.gather(batch["own"], requests_T), self._log_count(batch)
-        losses_T = without_T = sampled_softmax(positive_T, logits_TP, log_count_P, own_TP)
-        if self.settings.rtg_negatives:
-            rtg_TP = tf.gather(batch["own_rtg"], requests_T)
-            log_count_TP = tf.where(rtg_TP, 0.0, log_count_P)  # there on purpose: each counts once
-            losses_T = sampled_softmax(positive_T, logits_TP, log_count_TP, own_TP & ~rtg_TP)
-        share = tf.math.divide_no_nan(tf.reduce_sum(losses_T - without_T), tf.reduce_sum(losses_T))
-        self._term("rtg_share_of_loss_inc", share)
-        if self.settings.alpha == "none":
-            return weighted_mean(losses_T)
-        alpha_T = self._alpha(batch, u_BD["align"], tf.gather(v_PD, slots_T), requests_T)
-        self._term("alpha_deviation", tf.sqrt(weighted_mean(tf.square(alpha_T - 1.0))))
-        return weighted_mean(alpha_T * losses_T)
-
-    def _alignment(self, batch, u_BD, v_PD):
-        """L_align: ETG rows against N."""
-        requests_X = batch["exposed_requests"]
-        u_XD = tf.gather(u_BD, requests_X)
-        positive_X = tf.reduce_sum(u_XD * self.item_tower(batch["exposed_rows"]), axis=1) / self.settings.temperature
-        logits_XP = tf.matmul(u_XD, v_PD, transpose_b=True) / self.settings.temperature
-        excluded_XP = tf.gather(batch["own"], requests_X)
-        return weighted_mean(sampled_softmax(positive_X, logits_XP, self._log_count(batch), excluded_XP))
-
-    def _alpha(self, batch, u_BD, items_TD, requests_T):
-        """alpha_T of the ITG rows, from s(u_align, v_e*)."""
-        exposed_XD = self.item_tower(batch["exposed_rows"])
-        same_TX = requests_T[:, None] == batch["exposed_requests"]
-        allowed_TX = same_TX if self.settings.alpha == "request" else tf.ones_like(same_TX)
-        has_T = tf.reduce_any(allowed_TX, axis=1)
-        padded_XD = tf.pad(exposed_XD, [[0, 1], [0, 0]])  # so that row 0 exists
-        nearest_TD = tf.gather(padded_XD, nearest_exposed(items_TD, padded_XD, tf.pad(allowed_TX, [[0, 0], [0, 1]])))
-        return alignment_weights(tf.reduce_sum(tf.gather(u_BD, requests_T) * nearest_TD, axis=1), has_T)
-
-    def _logits(self, batch, u_BD, v_PD, requests_T, slots_T):
-        """Logits of the target rows' positives [T] and of the pool [T, P]."""
-        logits_TP = tf.matmul(tf.gather(u_BD, requests_T), v_PD, transpose_b=True) / self.settings.temperature
-        return tf.gather(logits_TP, slots_T, batch_dims=1), logits_TP
-
-    def _log_count(self, batch):
-        """log of the expected count per draw, [P]: an item drawn twice stands in the pool twice."""
-        draws_P = batch["pool_draws"]
-        expected_P = log_expected_count(
-            batch["pool_probabilities"],
-            tf.size(batch["target_slots"]),
-            self.settings.uniform_negatives,
-            len(self.catalogue.item_ids),
+    def _vectors(self, batch) -> Vectors:
+        pool_ND, towers = self.item_tower(batch["pool_rows"]), self.user_towers
+        return Vectors(
+            users=self._user_vectors(batch),
+            pool=dict(zip(towers, copies(pool_ND, len(towers)), strict=True)),
+            exposed=self.item_tower(batch["exposed_rows"]),
+            log_count=increc_objective.log_count(self.settings, batch, len(self.catalogue.item_ids)),
         )
-        return expected_P - tf.math.log(draws_P)
-
-    def _term(self, name: str, value: tf.Tensor) -> tf.Tensor:
-        self.terms[name].update_state(value)
-        return value
 
     def _user_vectors(self, batch) -> dict[str, tf.Tensor]:
-        """Every tower's user vectors, [B, D]; the history's item vectors are gathered once.
-
-        Each tower gets a copy of them: one reduction then sums their gradients in one order, where three uses of one
-        tensor would be added in the order in which threads finish.
-        """
+        """Every tower's user vectors, [B, D]; the history's item vectors are gathered once."""
         towers, history_BLD = self.user_towers, self.item_tower.embed(batch["history_rows"])
-        copies_TBLD = tf.broadcast_to(history_BLD, tf.concat([[len(towers)], tf.shape(history_BLD)], 0))
-        copies = tf.unstack(copies_TBLD, num=len(towers))
         return {
-            name: tower(history_BLD, batch["history_actions"], batch["user_buckets"])
-            for (name, tower), history_BLD in zip(towers.items(), copies, strict=True)
+            name: tower(copy_BLD, batch["history_actions"], batch["user_buckets"])
+            for (name, tower), copy_BLD in zip(towers.items(), copies(history_BLD, len(towers)), strict=True)
         }
 
     def _build(self) -> None:
@@ -181,12 +129,8 @@ class IncRec(tfrs.Model):
         Args:
             rows: user_id, history_item_ids, history_actions, as `inputs.decode` or `inputs.batches` gives them.
         """
-        parts = []
-        for start in range(0, size(rows), _ROWS_AT_ONCE):
-            part = take(rows, np.arange(start, min(start + _ROWS_AT_ONCE, size(rows))))
-            fed = user_inputs(part, self.catalogue, self.settings)
-            parts.append(self._serve_user(fed["history_rows"], fed["history_actions"], fed["user_buckets"]).numpy())
-        return np.concatenate(parts) if parts else np.zeros((0, self.settings.dimensions), np.float32)
+        fed = (user_inputs(part, self.catalogue.lookup, self.settings) for part in parts(rows, _ROWS_AT_ONCE))
+        return np.concatenate([self._serve_user(**one).numpy() for one in fed])
 
     def item_vectors(self, item_ids: np.ndarray) -> np.ndarray:
         """Unit vectors of these items, float32 [C, D]; unknown ids get their bucket's."""
@@ -205,9 +149,18 @@ class IncRec(tfrs.Model):
         """`item_vectors` in plain TensorFlow operations, for export: int64 [C] -> [C, D]."""
         return self.item_tower(self.catalogue.lookup_tensor(item_ids_C))
 
-    def _serve_user(self, rows_BL, actions_BL, buckets_B) -> tf.Tensor:
+    def _serve_user(self, history_rows, history_actions, user_buckets) -> tf.Tensor:
         tower = self.user_towers[self.settings.serving]
-        return tower(self.item_tower.embed(rows_BL), actions_BL, buckets_B)
+        return tower(self.item_tower.embed(history_rows), history_actions, user_buckets)
+
+
+def copies(vectors: tf.Tensor, count: int) -> list[tf.Tensor]:
+    """So many copies of one tensor.
+
+    One reduction sums their gradients in one order. TensorFlow may add those of three and more uses of one tensor in
+    the order in which threads finish, and then the same seed does not give the same weights.
+    """
+    return tf.unstack(tf.broadcast_to(vectors, tf.concat([[count], tf.shape(vectors)], 0)), num=count)
 
 
 def load(directory: ModelDirectory, catalogue: Catalogue | None = None) -> IncRec:
@@ -221,6 +174,5 @@ def load(directory: ModelDirectory, catalogue: Catalogue | None = None) -> IncRe
     """
     manifest = directory.manifest()
     model = IncRec(IncRecSettings(**manifest["settings"]), catalogue or directory.catalogue(), seed=manifest["seed"])
-    checkpoint.restore(checkpoint.variables_of(model), directory.arrays("weights"))
-    checkpoint.restore(model.optimizer.variables, directory.arrays("optimizer"))
+    checkpoint.resume(model, directory)
     return model

@@ -4,7 +4,7 @@ A batch is a dict of column name -> NumPy array [B], or `Ragged` for a list colu
 pure function of (seed, epoch) and the files: row groups are shuffled, then the rows inside a window of them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -65,6 +65,11 @@ class Ragged:
         """The same lists with other values [V]."""
         return Ragged(values, self.offsets)
 
+    def where(self, kept: np.ndarray) -> "Ragged":
+        """The same lists with only these of their values; kept: bool [V]."""
+        lengths = np.bincount(self.owners[kept], minlength=len(self))
+        return Ragged(self.values[kept], np.concatenate([[0], np.cumsum(lengths)]))
+
     def padded(self, width: int, newest_first: bool = False) -> np.ndarray:
         """[B, width]: the first `width` values of each list, then 0; the last ones, last first, if `newest_first`."""
         column = np.arange(width)
@@ -121,6 +126,23 @@ def take(batch: Batch, rows: np.ndarray) -> Batch:
 def size(batch: Batch) -> int:
     """B, the number of rows."""
     return len(next(iter(batch.values())))
+
+
+def parts(batch: Batch, most: int) -> Iterator[Batch]:
+    """The batch in parts of at most this many rows; one part without a row if it has none."""
+    for start in range(0, max(size(batch), 1), most):
+        yield take(batch, np.arange(start, min(start + most, size(batch))))
+
+
+def histories(batch: Batch, lookup: Callable[[np.ndarray], np.ndarray], width: int) -> dict[str, np.ndarray]:
+    """What a user tower takes of histories: history_rows, history_actions, int32 [B, width], newest first.
+
+    Args:
+        lookup: item ids [V] -> catalogue rows.
+    """
+    items = batch["history_item_ids"]
+    lists = {"history_rows": items.map(lookup(items.values)), "history_actions": batch["history_actions"]}
+    return {name: one.padded(width, newest_first=True).astype(np.int32) for name, one in lists.items()}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ evaluations = Table(
     key=("model", "variant", "seed", "metric", "segment", "k"),
     columns=(
         Column("model", pa.string(), "`increc` or `hccp`; `studies/NAME` for the rows of a study."),
-        Column("variant", pa.string(), "The preset, or the name of a row that needs no training."),
+        Column("variant", pa.string(), "The preset (and size, if not the default), or a row that needs no training."),
         Column("seed", pa.int64(), "The training's seed; 0 where there is none."),
         Column("metric", pa.string(), "The metric's name without its cut-off."),
         Column("segment", pa.string(), "`all`, or the part of requests or items it is about."),

@@ -228,6 +228,6 @@ def test_airflow_runs_the_whole_batch_on_a_small_simulated_world(tmp_path, run_j
     for name, table in TABLES.items():
         assert date(2020, 1, 2) in arrow.dates(str(root), table), name
     assert sorted(path.name for path in root.glob("models/*/date=2020-01-02/*-seed1")) == [
-        "base-seed1", "exposed_only-seed1", "full-seed1", "full-seed1",
+        "base-tiny-seed1", "exposed_only-tiny-seed1", "full-tiny-seed1", "full-tiny-seed1",
     ]  # fmt: skip
     assert run_daily_batch.report(root, date(2020, 1, 2)).read_text().lstrip().lower().startswith("<!doctype html>")

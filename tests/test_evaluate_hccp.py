@@ -205,15 +205,17 @@ def test_on_a_planted_funnel_the_whole_stream_beats_exposures(tmp_path):
     flags = ["--root", root, "--date", str(day), "--preset", "exposed_only,full", "--size", "tiny"]
     train_hccp.main(train_hccp.arg_parser().parse_args(flags), day)
     line = evaluated(root, day=day + timedelta(1))
-    assert line["models"] == [f"models/hccp/date={day}/{name}-seed1" for name in ("exposed_only", "full")]
+    assert line["models"] == [f"models/hccp/date={day}/{name}-tiny-seed1" for name in ("exposed_only", "full")]
     found = values(root, day + timedelta(1))
     for metric in ("ish", "ash", "ranker_recall_10"):
-        random, exposed, full = (found[name, metric, "all", 10][0] for name in ("random", "exposed_only", "full"))
+        random, exposed, full = (
+            found[name, metric, "all", 10][0] for name in ("random", "exposed_only-tiny", "full-tiny")
+        )
         assert random == pytest.approx(10 / 80, abs=0.04)
         assert full > exposed + 0.02
         assert full > 2 * random
-    assert found["full", "milliseconds_p50", "all", 0][1] == 500
-    assert found["full", "milliseconds_p50", "all", 0][0] > 0
+    assert found["full-tiny", "milliseconds_p50", "all", 0][1] == 500
+    assert found["full-tiny", "milliseconds_p50", "all", 0][0] > 0
 
 
 def test_models_see_the_counts_of_the_judged_date(tmp_path):
@@ -225,7 +227,7 @@ def test_models_see_the_counts_of_the_judged_date(tmp_path):
     flags = ["--root", root, "--date", str(before), "--preset", "exposed_only", "--size", "tiny"]
     train_hccp.main(train_hccp.arg_parser().parse_args(flags), before)
     judge = Judge(root, DAY, Settings())
-    model = judge.model(ModelDirectory(root, "hccp", before, "exposed_only", 1))
+    model = judge.model(ModelDirectory(root, "hccp", before, "exposed_only-tiny", 1))
     counts, row = model.counts.numpy(), int(model.catalogue.lookup(np.array([1000]))[0])
     np.testing.assert_allclose(counts[row], [math.log(4) / 8, math.log(2) / 8, 0, 0], rtol=1e-6)
     assert np.count_nonzero(counts) == 2

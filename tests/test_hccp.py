@@ -39,6 +39,7 @@ def two_requests():
         "teacher_ranks": Ragged.of([[1, 2, 3, 4], [1]]),
         "actions": Ragged.of([[4, 0, 0, 1], [0]]),
         "in_scenario_actions": Ragged.of([[4, 0, 0, 0], [0]]),
+        "sampling_weights": Ragged(np.array([1, 1, 2.5, 12.5, 1], np.float32), np.array([0, 4, 5])),
     }
 
 
@@ -57,6 +58,7 @@ def test_a_batch_by_hand():
     assert batch["counts"][:, :, 0].tolist() == [[1.0] * 10, [2.0] * 10]  # each of its own date
     assert batch["actions"].tolist() == [[4, 0, 0, 0], [0, 0, 0, 0]]
     assert batch["all_scenario_actions"].tolist() == [[4, 0, 0, 1], [0, 0, 0, 0]]
+    assert batch["sampling_weights"].tolist() == [[1, 1, 2.5, 12.5], [1, 0, 0, 0]]
     easy, own = batch["rows"][:, 4:], [{5, 6, 7, 8}, {9, 0}]
     assert batch["easy"].tolist() == [[row not in mine for row in line] for line, mine in zip(easy, own, strict=True)]
     for name, spec in hccp_inputs.SIGNATURE.items():
@@ -132,9 +134,9 @@ def trained(root, day, *flags):
 
 
 def test_training_from_nothing_then_continuing(root):
-    line = trained(root, SECOND, "--preset", "tiny", "--days", "2")
-    assert line == {"rows_written": 120, "models": [f"models/hccp/date={SECOND}/tiny-seed1"]}
-    directory = ModelDirectory(root, "hccp", SECOND, "tiny", 1)
+    line = trained(root, SECOND, "--size", "tiny", "--days", "2")
+    assert line == {"rows_written": 120, "models": [f"models/hccp/date={SECOND}/full-tiny-seed1"]}
+    directory = ModelDirectory(root, "hccp", SECOND, "full-tiny", 1)
     first, before = directory.manifest(), directory.arrays("weights")
     assert first["days"] == [str(FIRST), str(SECOND)]
     assert first["items_by_level"]["filtered"] == 20 * 120
@@ -144,13 +146,13 @@ def test_training_from_nothing_then_continuing(root):
     assert first["epochs"][1]["loss_global"] < first["epochs"][0]["loss_global"]
     assert checkpoint.found(root, "hccp", SECOND) == [directory]
 
-    trained(root, SECOND, "--preset", "tiny", "--days", "2")  # the same seed gives the same losses and weights
+    trained(root, SECOND, "--size", "tiny", "--days", "2")  # the same seed gives the same losses and weights
     assert directory.manifest() == first
     for name, values in directory.arrays("weights").items():
         np.testing.assert_array_equal(values, before[name])
 
-    trained(root, THIRD, "--preset", "tiny", "--days", "2")
-    later = ModelDirectory(root, "hccp", THIRD, "tiny", 1).manifest()
+    trained(root, THIRD, "--size", "tiny", "--days", "2")
+    later = ModelDirectory(root, "hccp", THIRD, "full-tiny", 1).manifest()
     assert later["continued_from"] == directory.place
     assert later["days"] == [str(THIRD)]
     assert later["epochs"][0]["loss_global"] < first["epochs"][0]["loss_global"]
@@ -171,7 +173,7 @@ def test_a_loaded_model_grows_and_keeps_what_it_knew(tmp_path):
 
 def test_what_is_missing_or_unknown_is_said(root, capsys):
     with pytest.raises(MissingDataError, match="2020-02-02"):
-        trained(root, date(2020, 2, 2), "--preset", "tiny")
+        trained(root, date(2020, 2, 2), "--size", "tiny")
     with pytest.raises(SystemExit) as stopped:
         train_hccp.arg_parser().parse_args(["--root", root, "--date", "2020-01-01", "--preset", "full,fast"])
     assert stopped.value.code == 2

@@ -93,7 +93,7 @@ def test_a_network_without_vectors_is_trained_measured_and_served(tmp_path, monk
     evaluate_hccp.main(evaluate_hccp.arg_parser().parse_args(flags), DAY + timedelta(1))
     rows = arrow.read(root, evaluations, DAY + timedelta(1)).to_pylist()
     found = {(row["variant"], row["metric"], row["segment"], row["k"]): row["value"] for row in rows}
-    for preset in ("cold", "stranger"):
+    for preset in ("cold-tiny", "stranger-tiny"):
         directory = ModelDirectory(root, "hccp", DAY, preset, 1)
         first, last = (epoch["loss_global"] for epoch in directory.manifest()["epochs"])
         assert last < first

@@ -37,7 +37,7 @@ LEFT_OUT = {
 }
 
 
-def batch_of(levels, actions, all_scenario_actions, easy):
+def batch_of(levels, actions, all_scenario_actions, sampling_weights, easy):
     """One request; ranks are the places, rows and histories stand for nothing here."""
     width = len(levels) + len(easy)
     return {
@@ -49,19 +49,25 @@ def batch_of(levels, actions, all_scenario_actions, easy):
         "ranks": tf.range(1, len(levels) + 1)[None],
         "actions": tf.constant([actions]),
         "all_scenario_actions": tf.constant([all_scenario_actions]),
+        "sampling_weights": tf.constant([sampling_weights], tf.float32),
         "easy": tf.constant([easy]),
     }
 
 
 # Bought, shown, ranked, filtered but clicked elsewhere; an easy item, and one that is the request's own.
-BATCH = batch_of([P, E, R, F], [4, 0, 0, 0], [4, 0, 0, 1], [True, False])
+# The ranked one was drawn out of 8, the filtered one out of 20.
+BATCH = batch_of([P, E, R, F], [4, 0, 0, 0], [4, 0, 0, 1], [1, 1, 8, 20], [True, False])
+# Of all levels, in the teacher's order; enough ordered items for three of COPR's chunks of four.
+LONG = batch_of(
+    [P, C, E, E, E, R, R, R, R, F, F], [4, 1] + [0] * 9, [4, 1] + [0] * 9, [1] * 5 + [3] * 4 + [9] * 2, [True, True]
+)
 
 
-def losses(objective, scores, **changes):
+def losses(objective, scores, batch=BATCH, **changes):
     """Term -> (weight, value) of the one request; both heads say 3 to 1 for every item."""
-    scores, heads = tf.constant([scores], tf.float32), tf.fill((1, 6), math.log(3))
+    scores, heads = tf.constant([scores], tf.float32), tf.fill((1, len(scores)), math.log(3))
     settings = replace(full(), objective=objective, **changes)
-    terms = OBJECTIVES[objective](settings, BATCH, Scores(scores, heads, heads))
+    terms = OBJECTIVES[objective](settings, batch, Scores(scores, heads, heads))
     return {name: (term.weight, float(term.losses_B[0])) for name, term in terms.items()}
 
 
@@ -87,15 +93,42 @@ def test_terms_see_what_they_should(objective):
         "fs_lambda_loss": {},
         # Alike scores: each item has a fifth of every place, and three places are kept.
         "arf": {"loss_recall": math.log(5), "loss_order": math.log(5)},
-        # p = 3/5; the ranker keeps the two exposed, drops the ranked, would keep 2/3 of the others. Alone: p = 2/5.
+        # p = 3/5; the ranker keeps the two exposed, drops the ranked. It saw 1 + 1 + 8 items and kept two, so it would
+        # keep 1/5 of the others. Alone: p = 2/5.
         "lcron": {
-            "loss_cascade": -(2 * math.log(3 / 5) + 2 * math.log(1 - 3 / 5 * 2 / 3)) / 5,
+            "loss_cascade": -(2 * math.log(3 / 5) + 2 * math.log(1 - 3 / 5 * 1 / 5)) / 5,
             "loss_single": -(2 * math.log(2 / 5) + 3 * math.log(3 / 5)) / 5,
         },
     }[objective]
     assert {name: plain[name] for name in wanted} == pytest.approx(wanted, rel=1e-4, abs=1e-6)
     auxiliary = {"loss_distillation", "loss_alignment", "loss_tutor", "loss_order", "loss_single"}
     assert all(weight == 0.25 for name, (weight, _) in alike.items() if name in auxiliary)
+
+
+@pytest.mark.parametrize("objective", [name for name, terms in TERMS.items() if terms != {"loss_response"}])
+def test_the_right_order_costs_less_than_its_reverse(objective):
+    """Every term that orders; the response sees the heads, which say the same of every item here."""
+    width = LONG["rows"].shape[1]
+    right = np.linspace(3, -3, width)
+    better, worse = (losses(objective, scores, LONG, sort_temperature=5.0) for scores in (right, right[::-1]))
+    for name in TERMS[objective] - {"loss_response"}:
+        assert 0 < better[name][1] < worse[name][1], name
+
+
+def test_copr_aligns_with_what_the_ranker_decided():
+    """Whether a click or the ranker put the first of two exposed items first is not known: it says nothing."""
+    batch = batch_of([C, E, R], [1, 0, 0], [1, 0, 0], [1, 1, 5], [])
+    clicked_first, exposed_first = ([math.log(odd) for odd in odds] for odds in ((4, 2, 1), (2, 4, 1)))
+    alignment = [
+        losses("copr", scores, batch, chunk=1)["loss_alignment"][1] for scores in (clicked_first, exposed_first)
+    ]
+    # Chunks of one: both exposed items before the ranked one, weighted d(1, 3) = 1 and d(2, 3) = 1/log2 3 - 1/2.
+    far, near = 1.0, 1 / math.log2(3) - 1 / 2
+    wanted = [
+        (far * math.log(1 + 1 / first) + near * math.log(1 + 1 / second)) / (far + near)
+        for first, second in ((4, 2), (2, 4))
+    ]
+    assert alignment == pytest.approx(wanted, rel=1e-5)
 
 
 def test_weights_and_margins_come_from_the_settings():

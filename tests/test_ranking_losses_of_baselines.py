@@ -44,15 +44,20 @@ def test_ranker_distillation_by_hand():
 
 def test_chunk_alignment_by_hand():
     # Chunks of one: d(1,2) = 1 - 1/log2 3, d(2,3) = 1/log2 3 - 1/2, d(1,3) = 2 (1 - 1/2) = 1. e^s = 1, 2, 4.
-    scores, ranks, mask = logs([4, 1, 2, 99]), ints([3, 1, 2, 4]), bools([YES, YES, YES, NO])
+    scores, ranks, tiers = logs([4, 1, 2, 99]), ints([3, 1, 2, 4]), ints([RANKED, RANKED, RANKED, FILTERED])
     third = 1 / math.log2(3)
     wanted = (1 - third) * math.log(3) + (third - 1 / 2) * math.log(3) + math.log(5)
     np.testing.assert_allclose(
-        baseline_losses.chunk_alignment(scores, ranks, mask, 1), [wanted / (1 - third + third - 1 / 2 + 1)], 1e-6
+        baseline_losses.chunk_alignment(scores, ranks, tiers, RANKED, 1),
+        [wanted / (1 - third + third - 1 / 2 + 1)],
+        1e-6,
     )
     # Chunks of two: the first two items before the third, alike.
-    loss = baseline_losses.chunk_alignment(scores, ranks, mask, 2)
+    loss = baseline_losses.chunk_alignment(scores, ranks, tiers, RANKED, 2)
     np.testing.assert_allclose(loss, [(math.log(5) + math.log(3)) / 2], 1e-6)
+    # The first was clicked, the second shown: who put them in this order is not known. Both stand before the third.
+    loss = baseline_losses.chunk_alignment(scores, ranks, ints([RANKED, CLICKED, EXPOSED, 0]), RANKED, 1)
+    np.testing.assert_allclose(loss, [(math.log(5) + (third - 1 / 2) * math.log(3)) / (1 + third - 1 / 2)], 1e-6)
 
 
 def test_successor_tutoring_by_hand():
@@ -146,7 +151,7 @@ LOSSES = {
     ),
     "multi_positive_softmax": lambda w, s: baseline_losses.multi_positive_softmax(s, exposed(w), w["tiers"] > 0),
     "ranker_distillation": lambda w, s: baseline_losses.ranker_distillation(s, w["ranks"], w["tiers"], RANKED),
-    "chunk_alignment": lambda w, s: baseline_losses.chunk_alignment(s, w["ranks"], ordered(w), 2),
+    "chunk_alignment": lambda w, s: baseline_losses.chunk_alignment(s, w["ranks"], w["tiers"], RANKED, 2),
     "successor_tutoring": lambda w, s: baseline_losses.successor_tutoring(s, exposed(w), w["tiers"] == RANKED),
     "full_stage_rank_net": lambda w, s: baseline_losses.full_stage_rank_net(s, w["tiers"]),
     "full_stage_lambda": lambda w, s: baseline_losses.full_stage_lambda(s, w["tiers"], 3),

@@ -8,10 +8,15 @@ import pytest
 import tensorflow as tf
 
 from models.retrieval_losses import (
+    ALPHA_FORMS,
     alignment_weights,
+    clipped_line,
     log_expected_count,
     nearest_exposed,
     sampled_softmax,
+    smooth,
+    standardised,
+    step,
     weighted_mean,
 )
 
@@ -112,6 +117,29 @@ def test_alignment_weights_worked_by_hand():
     assert weights == pytest.approx([2 * 0.268941, 2 * 0.731059, 1.0], rel=1e-4)
 
 
+def test_shapes_of_alpha_worked_by_hand():
+    z = floats(-2, -0.5, 0, 1.5)
+    assert smooth(z, -0.5).numpy() == pytest.approx([0.182426, 0.5, 0.622459, 0.880797], rel=1e-5)
+    assert clipped_line(z, 0.0).numpy().tolist() == [0, 0.25, 0.5, 1]
+    assert clipped_line(z, 1.0).numpy().tolist() == [0, 0, 0, 0.75]
+    assert step(z, 0.0).numpy().tolist() == [0, 0, 0, 1]
+    assert step(z, -1.0).numpy().tolist() == [0, 1, 1, 1]
+
+
+def test_a_threshold_moves_weight_to_the_rows_above_it():
+    # z = -1 and 1, the third row has no exposed item. Line at .5: .25 -> 0 below, .75 above, so 0 and 2.
+    signal, there = floats(0.1, 0.3, 9.0), tf.constant([True, True, False])
+    assert alignment_weights(signal, there, clipped_line, 0.5).numpy() == pytest.approx([0, 2, 1], abs=1e-4)
+    assert alignment_weights(signal, there, clipped_line, -0.5).numpy() == pytest.approx([0.4, 1.6, 1], rel=1e-4)
+    assert alignment_weights(signal, there, step, 0.0).numpy() == pytest.approx([0, 2, 1])
+    assert alignment_weights(signal, there, step, 3.0).numpy().tolist() == [1, 1, 1]  # no row reaches it
+
+
+def test_standardised_worked_by_hand():
+    # Mean 2 and deviation 1 of the first two; the third row does not count.
+    assert standardised(floats(1, 3, 7), floats(1, 1, 0)).numpy() == pytest.approx([-1, 1, 5], rel=1e-5)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_alignment_weights_have_mean_one_and_keep_the_order(seed):
     random = np.random.default_rng(seed)
@@ -122,11 +150,14 @@ def test_alignment_weights_have_mean_one_and_keep_the_order(seed):
     assert (np.argsort(weights[there]) == np.argsort(affinity[there])).all()
 
 
-def test_no_gradient_passes_through_alpha():
+@pytest.mark.parametrize("form", ALPHA_FORMS)
+def test_no_gradient_passes_through_alpha(form):
     affinity = floats(0.1, 0.2, 0.9)
     with tf.GradientTape() as tape:
         tape.watch(affinity)
-        total = tf.reduce_sum(alignment_weights(affinity, tf.constant([True, True, True])) * [1.0, 2.0, 3.0])
+        total = tf.reduce_sum(
+            alignment_weights(affinity, tf.constant([True, True, True]), ALPHA_FORMS[form].shape) * [1.0, 2.0, 3.0]
+        )
     assert tape.gradient(total, affinity) is None
 
 

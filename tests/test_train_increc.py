@@ -52,8 +52,8 @@ def train(root, day: date, *flags: str) -> dict:
     return train_increc.main(arguments, day)
 
 
-def model_of(root, day: date, preset: str = "tiny", seed: int = 1) -> ModelDirectory:
-    return ModelDirectory(str(root), "increc", day, preset, seed)
+def model_of(root, day: date, variant: str = "full-tiny", seed: int = 1) -> ModelDirectory:
+    return ModelDirectory(str(root), "increc", day, variant, seed)
 
 
 def inc_at_25(directory: ModelDirectory, day: date) -> float:
@@ -71,9 +71,9 @@ def trained(tmp_path_factory):
     root = tmp_path_factory.mktemp("root")
     for n in range(3):
         plant(root, FIRST + timedelta(n), seed=n)
-    train(root, FIRST + timedelta(1), "--preset", "tiny", "--days", "2")
+    train(root, FIRST + timedelta(1), "--size", "tiny", "--days", "2")
     plant(root, FIRST + timedelta(2), seed=2, more_items=(999_999,))
-    train(root, FIRST + timedelta(2), "--preset", "tiny")
+    train(root, FIRST + timedelta(2), "--size", "tiny")
     return root
 
 
@@ -141,36 +141,41 @@ def test_a_stranger_without_history_and_an_unknown_item_have_vectors(trained):
 def test_the_same_seed_gives_the_same_losses_and_weights_and_another_does_not(trained):
     first, again = model_of(trained, FIRST + timedelta(1)), model_of(trained, FIRST + timedelta(1))
     losses, weights = first.manifest()["epochs"], first.arrays("weights")
-    train(trained, FIRST + timedelta(1), "--preset", "tiny", "--days", "2")
+    train(trained, FIRST + timedelta(1), "--size", "tiny", "--days", "2")
     assert again.manifest()["epochs"] == losses
     for name, values in again.arrays("weights").items():
         np.testing.assert_array_equal(values, weights[name])
-    train(trained, FIRST + timedelta(1), "--preset", "tiny", "--days", "2", "--seed", "2")
+    train(trained, FIRST + timedelta(1), "--size", "tiny", "--days", "2", "--seed", "2")
     other = model_of(trained, FIRST + timedelta(1), seed=2)
     assert other.manifest()["epochs"][0] != pytest.approx(losses[0], rel=1e-3)
     found = checkpoint.found(str(trained), "increc", FIRST + timedelta(1))
-    assert [(one.variant, one.seed) for one in found] == [("tiny", 1), ("tiny", 2)]
+    assert [(one.variant, one.seed) for one in found] == [("full-tiny", 1), ("full-tiny", 2)]
 
 
 def test_fewer_dates_than_asked_for_are_used_and_said(tmp_path, capsys):
     plant(tmp_path, FIRST, seed=0, count=40)
     train(tmp_path, FIRST, "--preset", "base", "--size", "tiny", "--days", "5")
-    assert model_of(tmp_path, FIRST, "base").manifest()["days"] == ["2020-01-01"]
+    assert model_of(tmp_path, FIRST, "base-tiny").manifest()["days"] == ["2020-01-01"]
     assert "--days 5: increc_samples begin at 2020-01-01" in capsys.readouterr().err
+
+
+def test_sizes_stand_beside_each_other():
+    assert training.variant("full", "default") == "full"
+    assert training.variant("full", "tiny") == "full-tiny"
 
 
 def test_a_gap_or_a_missing_date_is_an_error_that_leaves_no_model(tmp_path):
     plant(tmp_path, FIRST, seed=0, count=10)
     plant(tmp_path, FIRST + timedelta(2), seed=0, count=10)
     with pytest.raises(MissingDataError, match="2020-01-02"):
-        train(tmp_path, FIRST + timedelta(2), "--preset", "tiny", "--days", "3")
+        train(tmp_path, FIRST + timedelta(2), "--size", "tiny", "--days", "3")
     with pytest.raises(MissingDataError, match="no date 2020-01-09"):
-        train(tmp_path, FIRST + timedelta(8), "--preset", "tiny")
+        train(tmp_path, FIRST + timedelta(8), "--size", "tiny")
     assert not (tmp_path / "models").exists()
 
 
 def test_a_model_of_other_settings_is_not_continued(trained, capsys):
-    other = increc_presets.replace(increc_presets.tiny(), dimensions=8)
+    other = increc_presets.replace(load(model_of(trained, FIRST + timedelta(1))).settings, dimensions=8)
     assert not training.continues(model_of(trained, FIRST + timedelta(1)), asdict(other))
     assert "has other settings: starting from nothing" in capsys.readouterr().err
 
@@ -179,4 +184,4 @@ def test_an_unknown_preset_is_a_bad_argument(capsys):
     with pytest.raises(SystemExit) as stopped:
         train_increc.arg_parser().parse_args(["--root", "r", "--date", "2020-01-01", "--preset", "base,best"])
     assert stopped.value.code == 2
-    assert "no preset named 'best'; there are base, boost, ori, na, full, tiny" in capsys.readouterr().err
+    assert "no preset named 'best'; there are base, boost, ori, na, full, full_request" in capsys.readouterr().err

@@ -89,7 +89,7 @@ class Training:
             checkpoint.save(folder, model, model.catalogue)
             manifest = {
                 "model": own.model,
-                "preset": own.variant,
+                "variant": own.variant,
                 "seed": own.seed,
                 "date": day.isoformat(),
                 "days": [one.isoformat() for one in self.days],
@@ -131,6 +131,11 @@ def training_parser(
     )
     parser.add_argument("--size", choices=sizes, default=sizes[0], help="tiny shrinks any preset to seconds")
     return parser
+
+
+def variant(preset: str, size: str) -> str:
+    """What a trained model is called: the preset, and its size unless that is the default one."""
+    return preset if size == "default" else f"{preset}-{size}"
 
 
 def continues(before: ModelDirectory, settings: dict) -> bool:
