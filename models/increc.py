@@ -157,8 +157,8 @@ class IncRec(tfrs.Model):
 def copies(vectors: tf.Tensor, count: int) -> list[tf.Tensor]:
     """So many copies of one tensor.
 
-    One reduction sums their gradients in one order. TensorFlow may add those of three and more uses of one tensor in
-    the order in which threads finish, and then the same seed does not give the same weights.
+    One reduction sums their gradients in one order. Those of three and more uses of one tensor TensorFlow's graph
+    optimizer may add in the order in which threads finish, and then the same seed does not give the same weights.
     """
     return tf.unstack(tf.broadcast_to(vectors, tf.concat([[count], tf.shape(vectors)], 0)), num=count)
 

@@ -180,18 +180,18 @@ def test_the_loss_terms_by_loops():
     assert float(whole) == pytest.approx(found["loss_basic"] + found["loss_inc"] + found["loss_align"], rel=1e-5)
 
 
-def alpha_of(settings: IncRecSettings, **changed) -> np.ndarray:
-    """alpha of the ITG rows of `ROWS`, 107 of request 0, 108 and 109 of request 2."""
+def alpha_of(settings: IncRecSettings, **changed) -> tuple[np.ndarray, float]:
+    """alpha of the ITG rows of `ROWS`, 107 of request 0, 108 and 109 of request 2; its correlation with popularity."""
     model = IncRec(settings, CATALOGUE, seed=3)
     batch = {name: tf.convert_to_tensor(value) for name, value in (assembled(settings) | changed).items()}
-    alpha_T, _ = increc_objective.alpha(settings, batch, model._vectors(batch))
-    return alpha_T.numpy()
+    alpha_T, measured = increc_objective.alpha(settings, batch, model._vectors(batch))
+    return alpha_T.numpy(), float(measured["alpha_popularity_correlation"])
 
 
 def test_request_scope_gives_alpha_one_without_an_exposed_item():
     rows = requests([[]] * 3, etg=[[102, 103], [104], []], rtg=[[]] * 3, itg=[[107], [110], [108]])
     settings = replace(TINY, alpha="request")
-    alpha = alpha_of(settings, **assembled(settings, rows))
+    alpha, _ = alpha_of(settings, **assembled(settings, rows))
     assert alpha[2] == 1
     assert alpha[:2].mean() == pytest.approx(1, abs=1e-5)
     assert abs(alpha[0] - alpha[1]) > 0.1
@@ -201,16 +201,16 @@ def test_controls_follow_chance_and_popularity():
     # z of 1, 2, 3 is -1.22474, 0, 1.22474; sigmoids .22710, .5, .77290, mean .5.
     wanted = [0.45420, 1.0, 1.54580]
     batch = assembled(TINY)
-    chances = np.zeros(6, np.float32)
-    chances[3:] = [0.3, 0.2, 0.1]
-    assert alpha_of(replace(TINY, alpha_form="random"), target_chances=chances) == pytest.approx(wanted[::-1], 1e-4)
+    chances = np.array([0, 0, 0, 0.3, 0.2, 0.1], np.float32)
     probabilities = np.full(len(batch["pool_rows"]), 0.5, np.float32)
     probabilities[batch["target_slots"][3:]] = np.exp([-3.0, -2.0, -1.0])
-    popular = alpha_of(replace(TINY, alpha_form="popularity"), pool_probabilities=probabilities)
-    assert popular == pytest.approx(wanted, 1e-4)
-    affine = alpha_of(TINY, target_chances=chances, pool_probabilities=probabilities)
-    assert not np.allclose(affine, wanted, atol=0.05)
-    assert not np.allclose(affine, wanted[::-1], atol=0.05)
+    changed = {"target_chances": chances, "pool_probabilities": probabilities}
+    random, against = alpha_of(replace(TINY, alpha_form="random"), **changed)
+    popular, along = alpha_of(replace(TINY, alpha_form="popularity"), **changed)
+    affine, _ = alpha_of(TINY, **changed)
+    assert (random[::-1], popular) == (pytest.approx(wanted, 1e-4), pytest.approx(wanted, 1e-4))
+    assert (against, along) == (pytest.approx(-1, abs=1e-4), pytest.approx(1, abs=1e-4))
+    assert not any(np.allclose(affine, one, atol=0.05) for one in (random, popular))
 
 
 def test_without_logq_every_draw_counts_once():
@@ -235,7 +235,7 @@ def test_the_share_of_rtg_is_of_the_weighted_loss(monkeypatch):
 
 
 def test_no_three_gradients_are_added_in_the_order_of_threads():
-    """TensorFlow may add what AddN sums as it comes, so only two may meet there: their sum is the same either way."""
+    """The graph optimizer may rewrite AddN to add what comes first, so only two may meet there."""
     for name in ("full", "full_request", "base_aligned"):
         model = IncRec(sized(PRESETS[name](), "tiny"), CATALOGUE, seed=1)
         operations = model.step.get_concrete_function().graph.get_operations()

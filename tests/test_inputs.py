@@ -186,3 +186,16 @@ def test_a_number_that_is_not_finite_is_no_attribute_value():
     codes = catalogue.codes[catalogue.lookup(np.arange(1, 5)), 0].tolist()
     assert codes[1:3] == [0, 0]
     assert 0 < codes[0] < codes[3]
+
+
+def test_some_values_of_lists():
+    kept = Ragged.of([[1, 2, 3], [], [4], [5, 6]]).where(np.array([True, False, True, False, True, True]))
+    assert kept.values.tolist() == [1, 3, 5, 6]
+    assert kept.offsets.tolist() == [0, 2, 2, 2, 4]
+
+
+def test_parts_hold_every_row_once_and_there_is_one_of_nothing():
+    rows = {"n": np.arange(5), "lists": Ragged.of([[0], [1, 1], [], [3], [4]])}
+    found = [(part["n"].tolist(), part["lists"].values.tolist()) for part in inputs.parts(rows, 2)]
+    assert found == [([0, 1], [0, 1, 1]), ([2, 3], [3]), ([4], [4])]
+    assert [inputs.size(part) for part in inputs.parts(inputs.take(rows, np.zeros(0, int)), 2)] == [0]
