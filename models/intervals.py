@@ -4,7 +4,8 @@ Requests are drawn anew, whole and with replacement, as many as there were; ever
 draw, so that what makes a request easy or hard for all cancels. The percentile interval of Efron and Tibshirani (1993,
 "An Introduction to the Bootstrap", section 13.3), paired over test items after Koehn (2004, "Statistical significance
 tests for machine translation evaluation") and, for retrieval, Sakai (2006, "Evaluating evaluation metrics based on the
-bootstrap"). The seeds are averaged and not drawn: their spread is another uncertainty, shown beside this one.
+bootstrap"). The seeds are averaged and not drawn: their spread is another uncertainty, shown beside this one. A user's
+requests count as independent of one another, so that where few users make many, intervals are too narrow [D].
 """
 
 from collections.abc import Iterator, Mapping

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -87,6 +88,14 @@ def test_what_is_there_is_not_repeated(done, monkeypatch):
     assert run(root)["trained"] == 0
     assert rows_of(root, "studies/tiny") == before
     assert (root / "reports/studies/tiny/study.html").read_text() == html
+
+
+def test_a_study_that_was_stopped_goes_on_with_what_is_missing(done):
+    root, _ = done
+    before = rows_of(root, "studies/tiny")
+    shutil.rmtree(root / "reports/studies/tiny/cells/full-seed2")
+    assert run(root)["trained"] == 1
+    assert rows_of(root, "studies/tiny") == before
 
 
 def test_averages_are_those_of_the_evaluating_job(done):

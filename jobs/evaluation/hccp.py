@@ -131,7 +131,11 @@ def measure(found: Candidates, scores: np.ndarray, cold: np.ndarray, settings: S
 
 
 def _on_exposures(requests: np.ndarray, scores: np.ndarray, acted: np.ndarray) -> Iterator[PerRequest]:
-    """auc as the mean over the items acted on of the share of all others below them, and gauc."""
+    """auc as the mean over the items acted on of the share of all others below them, and gauc.
+
+    Of the others auc holds no sum by request: a draw of requests draws the items acted on alone, and the interval of
+    auc is too narrow by what the others would add. gauc's is whole.
+    """
     shares, counted = np.zeros(len(scores)), acted & (not acted.all())
     if counted.any():
         shares[acted] = ranking_metrics.shares_below(scores, acted)
