@@ -129,6 +129,12 @@ def alpha_form(form: str, threshold: float = 0.0) -> IncRecSettings:
     return replace(full(), alpha_form=form, alpha_threshold=threshold)
 
 
+def threshold_curve(form: str) -> tuple[str, ...]:
+    """The presets of a form by their threshold, ascending; the middle one's is 0."""
+    below, above = (tuple(f"alpha_{form}_{name}" for name in names) for names in (list(_SWEEP)[:2], list(_SWEEP)[2:]))
+    return (*below, "full" if form == "sigmoid" else f"alpha_{form}", *above)
+
+
 COMPARED = (base, boost, ori, na, full)
 ABLATIONS = (full_request, full_without_alpha, full_without_rtg, full_without_logq, base_aligned)
 _SWEEP = {"minus_1": -1.0, "minus_half": -0.5, "half": 0.5, "1": 1.0}  # beside 0, in deviations

@@ -59,13 +59,22 @@ class Study:
 
 def increc_presets_compared() -> Study:
     """IncRec's presets: does an incremental tower find what base does not?"""
-    return Study("increc", presets("base", "boost", "ori", "na", "full"), reference="base")
+    names = [preset.__name__ for preset in increc_presets.COMPARED]
+    return Study("increc", presets(*names), reference="base")
+
+
+def increc_ablations() -> Study:
+    """What each part of full carries, and base with the alignment loss beside it."""
+    names = [preset.__name__ for preset in increc_presets.ABLATIONS]
+    return Study("increc", presets("full", "base", *names), reference="full")
 
 
 def increc_alpha() -> Study:
-    """Whether alpha matters, and among whose exposed items e* is looked for."""
-    forms = tuple(Variant(f"full_alpha_{form}", "full", {"alpha": form}) for form in ("none", "request"))
-    return Study("increc", (*presets("base", "na", "full"), *forms), reference="full_alpha_none")
+    """Whether alpha matters: its forms, its threshold, and alpha that follows chance or popularity instead."""
+    names = ("full_without_alpha", "full", *increc_presets.ALPHAS)
+    curves = (increc_presets.threshold_curve(form) for form in ("sigmoid", "linear", "step"))
+    sweeps = tuple(Sweep("alpha_threshold", curve) for curve in curves)
+    return Study("increc", presets(*names), reference="full_without_alpha", sweeps=sweeps)
 
 
 def hccp_ablations() -> Study:
@@ -107,6 +116,7 @@ def presets(*names: str) -> tuple[Variant, ...]:
 
 STUDIES: dict[str, Callable[[], Study]] = {
     "increc_presets": increc_presets_compared,
+    "increc_ablations": increc_ablations,
     "increc_alpha": increc_alpha,
     "hccp_ablations": hccp_ablations,
     "hccp_baselines": hccp_baselines,
