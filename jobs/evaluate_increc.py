@@ -6,7 +6,8 @@ left out (inc_filtered, what the channel would really add), and the share of the
 is counted (overlap). Popularity of an item is that of the days before; a user with fewer than five known conversions
 is cold_start. The same is measured of retrievals that need no training: random (with its exact expectation beside it),
 hot_items, item_cf_twice, and <channel>_deeper, which estimates what a channel would have returned further down.
-Without any model of the day before only those are written.
+Without any model of the day before only those are written. The labels of the day before reach into the date, as far as
+its last windows do: what a model knows of these hours the rows without training do not.
 
 Reads:  samples/increc_samples, features/item_stats, logs/retrievals, logs/conversions of the days before,
         models/increc of the day before

@@ -15,10 +15,9 @@ import argparse
 from datetime import date
 
 from jobs import command
-from jobs.funnel.attribution import ATTRIBUTIONS, LAST_REQUEST
 from jobs.labelling import Labelling, label
 from jobs.validation.labels import record
-from schemas.labels import HOMEPAGE
+from schemas.labels import HOMEPAGE, Attribution
 from schemas.logs import conversions, impressions, requests, retrievals
 from schemas.session import session
 from schemas.spark import Store
@@ -28,7 +27,8 @@ from schemas.target_groups import target_groups
 def arg_parser() -> argparse.ArgumentParser:
     parser = command.parser(__doc__)
     parser.add_argument("--window-hours", type=command.at_least(1), default=24, help="default 24")
-    parser.add_argument("--attribution", choices=ATTRIBUTIONS, default=LAST_REQUEST, help=f"default {LAST_REQUEST}")
+    usual = str(Attribution.LAST_REQUEST)
+    parser.add_argument("--attribution", choices=[*map(str, Attribution)], default=usual, help=f"default {usual}")
     parser.add_argument("--scenario", default=HOMEPAGE, help=f"the target requests' scenario, default {HOMEPAGE}")
     return parser
 

@@ -43,6 +43,13 @@ class Level(StrEnum):
     FILTERED = "filtered"
 
 
+class Attribution(StrEnum):
+    """Who gets a conversion that names no request: the user's latest whose window holds it, or every one."""
+
+    LAST_REQUEST = "last_request"
+    EVERY_REQUEST = "every_request"
+
+
 class Popularity(StrEnum):
     """A segment of items by their share of conversions, most used first."""
 

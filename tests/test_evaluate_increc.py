@@ -27,14 +27,14 @@ ITEMS = 2**40 + np.arange(120)  # float32 would take them all for one item
 REQUESTS = 30
 
 
-def write_samples(root, day=DAY):
+def write_samples(root, day=DAY, **settings):
     """Request n has the ITG item n (popularity order), the RTG item n + 1 bought, the ETG item 119 - n."""
     samples = [
         (f"r{n:02}", n, "homepage", NOON, ITEMS[: n % 8].tolist(), ["click"] * (n % 8), [int(ITEMS[119 - n])], [""],
          [int(ITEMS[n + 1])], ["purchase"], [int(ITEMS[n])], ["cart"])
         for n in range(REQUESTS)
     ]  # fmt: skip
-    put(root, "increc_samples", day, samples)
+    put(root, "increc_samples", day, samples, **settings)
 
 
 def write_stats(root, day=DAY):
@@ -198,6 +198,16 @@ def test_conversions_of_the_date_or_logged_on_it_are_not_known(tmp_path):
     assert (users.tolist(), items.tolist()) == ([1, 1], [1, 2])
     users, _ = judged.known_conversions(str(tmp_path), date(2020, 3, 1), judged.Settings())
     assert len(users) == 0
+
+
+def test_it_says_that_an_action_may_be_learned_from_and_measured_on(tmp_path, capsys):
+    """Under `every_request` an action of the date is a target of the day before as well; else it is one request's."""
+    for write in (write_stats, write_logs, write_model):
+        write(tmp_path)
+    for attribution, told in (("last_request", False), ("every_request", True)):
+        write_samples(tmp_path, labelling={"attribution": attribution})
+        evaluate_increc.main(Namespace(root=str(tmp_path), requests=1000), DAY)
+        assert ("have learned from some of what they are measured on" in capsys.readouterr().err) == told
 
 
 def test_without_a_model_only_the_untrained_rows_are_written(tmp_path, capsys):

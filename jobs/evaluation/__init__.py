@@ -10,6 +10,7 @@ from models import checkpoint, evaluations
 from models.checkpoint import ModelDirectory
 from models.per_request import PerRequest, averages
 from schemas import arrow, storage
+from schemas.labels import Attribution
 from schemas.storage import Root
 from schemas.table import Table, partition
 
@@ -41,12 +42,24 @@ def evaluate(judge: Judge, model: str) -> dict:
     models = checkpoint.found(judge.root, model, before)
     if not models:
         command.log(f"there is no model in models/{model}/date={before}: only the rows that need no training")
+    elif _share_actions(judge):
+        command.log(
+            f"the labels of {judge.day} give an action to every request whose window it falls in, those of {before} "
+            "among them: the models have learned from some of what they are measured on"
+        )
     rows = rows_of(judge.measure(models))
     for each in models if judge.requests else ():
         rows += [{"variant": each.variant, "seed": each.seed, **row} for row in judge.cost(each)]
     sources = made_from(judge) | {each.place: each.manifest().get("made_from") for each in models}
     written = evaluations.replace_rows(judge.root, judge.day, model, rows, sources, asdict(judge.settings))
     return {"rows_written": written, **judge.counts, "models": [each.place for each in models]}
+
+
+def _share_actions(judge: Judge) -> bool:
+    """Whether one action may be a target of the date and have been one of the day before."""
+    samples = next(table for table in judge.sources if table.layer == "samples")
+    made = storage.manifest(Root.of(judge.root), samples, judge.day)["settings"]
+    return made.get("labelling", {}).get("attribution") == Attribution.EVERY_REQUEST
 
 
 def rows_of(measured: Measured) -> list[dict]:

@@ -5,9 +5,7 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from schemas.labels import Action
-
-LAST_REQUEST, EVERY_REQUEST = ATTRIBUTIONS = ("last_request", "every_request")
+from schemas.labels import Action, Attribution
 
 _EVENT = ("event_id", "user_id", "item_id", "action", "event_time", "scenario", "request_id")
 
@@ -25,7 +23,7 @@ def attribute(conversions: DataFrame, requests: DataFrame, window_hours: int, at
         conversions: columns of the table `conversions`.
         requests: target requests only: request_id, user_id, request_time.
         window_hours: length of a request's window, [request_time, request_time + window).
-        attribution: who gets a conversion that names no request: `last_request` or `every_request`.
+        attribution: an `Attribution`.
 
     Returns:
         One row per conversion and request it belongs to, and one row with a null request_id for a conversion
@@ -36,7 +34,8 @@ def attribute(conversions: DataFrame, requests: DataFrame, window_hours: int, at
     named = _named(conversions.select(*_EVENT), targets, window_hours)
     known = named.where("named")
     rest = named.where(~F.col("named")).drop("request_time")
-    unnamed = _last(rest, targets, window_hours) if attribution == LAST_REQUEST else _every(rest, targets, window_hours)
+    belonging = _last if attribution == Attribution.LAST_REQUEST else _every
+    unnamed = belonging(rest, targets, window_hours)
     columns = ["request_id", "request_time", *(name for name in _EVENT if name != "request_id"), "named"]
     return known.select(*columns).unionByName(unnamed.select(*columns))
 

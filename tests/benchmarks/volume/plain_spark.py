@@ -8,9 +8,9 @@ from datetime import date, timedelta
 
 from pyspark.sql import functions as F
 
-from jobs.funnel.attribution import LAST_REQUEST, attribute
+from jobs.funnel.attribution import attribute
 from schemas import logs
-from schemas.labels import HOMEPAGE
+from schemas.labels import HOMEPAGE, Attribution
 from schemas.spark import Store
 
 _STRENGTH = "CASE action WHEN 'purchase' THEN 4 WHEN 'cart' THEN 3 WHEN 'favorite' THEN 2 WHEN 'click' THEN 1 END"
@@ -72,7 +72,7 @@ def label(store: Store, day: date, out: str) -> None:
     targets.where(F.col("date") == day).createOrReplaceTempView("asked")
     end = F.lit(day).cast("timestamp") + F.expr("INTERVAL 48 HOURS")
     events = store.spark.table("conversions").where(F.col("event_time") < end)
-    attribute(events, targets, 24, LAST_REQUEST).createOrReplaceTempView("attributed")
+    attribute(events, targets, 24, Attribution.LAST_REQUEST).createOrReplaceTempView("attributed")
     store.spark.sql(LABELS).write.mode("overwrite").parquet(f"{out}/target_groups.parquet")
 
 
