@@ -106,9 +106,10 @@ def test_averages_are_those_of_the_evaluating_job(done):
     flags = ["--root", str(root), "--date", str(LAST)]
     evaluate_hccp.main(evaluate_hccp.arg_parser().parse_args(flags), LAST)
     judged, studied = rows_of(root, "hccp"), rows_of(root, "studies/tiny")
-    assert {key[0] for key in judged} == {"random", "hot_items", "incumbent", "full"}
-    assert {key: studied[key] for key in judged} == judged
-    assert judged["full", 1, "ish", "all", 10][0] > 0
+    assert {key[0] for key in judged} == {"random", "hot_items", "incumbent", "full-tiny"}
+    # A study's size is its own, not its variants'.
+    assert {key: studied[key[0].removesuffix("-tiny"), *key[1:]] for key in judged} == judged
+    assert judged["full-tiny", 1, "ish", "all", 10][0] > 0
 
 
 def test_the_page(done):
