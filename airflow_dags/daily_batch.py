@@ -53,7 +53,7 @@ hccp_samples | As above; no rows means that no request of D has a `ranking` or `
 | `evaluate_increc`, `evaluate_hccp` | samples of D, models of D-1, item_stats, retrievals; conversions, or \
 target_groups and stages | evaluations | No model of D-1 is no \
 failure: the rows that need no training are written. One after the other, since both replace the same date of \
-`evaluations`, which an object store cannot lock. |
+`evaluations`, which an object store cannot lock: if the first fails, HCCP's evaluation and training wait too. |
 | `train_increc`, `train_hccp` | samples, items, item_stats, the checkpoint of D-1 | models | Out of memory: a \
 smaller preset or fewer `days`. A retry trains the date anew, from the model of D-1 if there is one. |
 | `export_models` | models of D, evaluations | SavedModels, item vectors, FAISS index | A model that is held back is \

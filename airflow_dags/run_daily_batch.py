@@ -38,6 +38,7 @@ SOURCES = (
     "airflow_dags/tasks.py",
     "jobs/**/*.py",
     "jobs/**/*.html",
+    "jobs/**/*.css",
     "models/**/*.py",
     "schemas/*.py",
 )

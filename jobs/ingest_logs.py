@@ -21,7 +21,8 @@ of requests without retrievals and each channel's coverage of the requests.
 
 A table with more than --max-refused-share refused rows fails the job, and so does a date that is unlike the 7 days
 before it (jobs/validation/usual.py says how far it may be; three such days are needed), as when a channel's log is
-lost: quarantine and quality are written, no log changes. A change that is real is let through by --accept-changes.
+lost: quarantine and quality are written, no log changes. A change that is real is let through by --accept-changes,
+and then whenever the date is ingested again as long as it lasts.
 """
 
 import argparse
@@ -123,9 +124,9 @@ def check(arguments: argparse.Namespace, outcomes: dict[str, Outcome], day: date
     bounds = earlier.bounds(today)
     changes = [bound for bound in bounds if not bound.passed]
     there, manifest = usual.recorded(arguments.root, day)
-    accepted = set(manifest["settings"].get(usual.ACCEPTED, ()))
-    if arguments.accept_changes:
-        accepted |= {one.name for one in changes}
+    accepted = {one.name for one in changes}
+    if not arguments.accept_changes:
+        accepted &= set(manifest["settings"].get(usual.ACCEPTED, ()))
     of_labels = there.filter(pc.field("table") == target_groups.name)
     rows = pa.concat_tables([measures.quality_rows(outcomes, most, today, bounds), of_labels])
     settings = {"max_refused_share": most, usual.ACCEPTED: sorted(accepted)}

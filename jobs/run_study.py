@@ -3,8 +3,9 @@
 `--date FIRST..LAST`: each variant learns from nothing from FIRST to the day before LAST and is measured on LAST as
 evaluate_increc and evaluate_hccp measure, milliseconds left out. Beside them stand the rows that need no training. A
 variant and seed that is there already, from the same inputs, dates and settings, is not repeated; a change of code does
-not count: remove the study's cells to have all anew. The page gives means, their spread over seeds, and differences
-from the study's reference with paired bootstrap intervals over requests.
+not count: remove the study's cells to have all anew. One whose training fails, as when its loss is not finite, is left
+out and named at the end. The page gives means, their spread over seeds, and differences from the study's reference with
+paired bootstrap intervals over requests.
 
 Reads:  what train_increc and evaluate_increc read, or train_hccp and evaluate_hccp, of the dates
 Writes: models/studies/NAME/date=D of the day before LAST; reports/studies/NAME: the values of every request below
@@ -17,13 +18,14 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from datetime import date
+from datetime import date, timedelta
 
 import tensorflow as tf
 from rich.console import Console
 from rich.progress import track
 
 from jobs import command, evaluation
+from jobs.command import WorkFailedError
 from jobs.evaluation import hccp as judge_hccp
 from jobs.evaluation import increc as judge_increc
 from jobs.study import page
@@ -73,19 +75,31 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     inputs = states(root, study.model, [*days, day])
     judging = _WAYS[study.model][2]
     judge = judging.Judge(root, day, judging.Settings())
+    evaluation.warn_of_shared_actions(judge)
     cells = plan(root, name, study, days, judge, inputs)
     todo = [cell for cell in cells if not cell.done]
     command.log(f"{name}: {len(cells)} cells, {len(cells) - len(todo)} of them there already")
     started, variants = time.monotonic(), {variant.name: variant for variant in study.variants}
     shown = track(todo, name, console=Console(stderr=True), disable=not sys.stderr.isatty())
+    failed = {}
     for number, cell in enumerate(shown, start=1):
-        cell.write(measured(cell, study, variants.get(cell.variant), days, judge))
-        command.log(f"{number} of {len(todo)} cells, {time.monotonic() - started:.0f} s: {cell.name}")
-    compared = compare(study.model, study.reference, cells, judge.requests)
+        try:
+            cell.write(measured(cell, study, variants.get(cell.variant), days, judge))
+        except WorkFailedError as fault:  # a loss that is not finite is so in every attempt
+            failed[cell.name] = str(fault)
+        told = failed.get(cell.name, "done")
+        command.log(f"{number} of {len(todo)} cells, {time.monotonic() - started:.0f} s: {cell.name}: {told}")
+    there = [cell for cell in cells if cell.name not in failed]
+    faults = "; ".join(f"{each}: {fault}" for each, fault in failed.items())
+    if all(cell.variant != study.reference for cell in there):
+        raise WorkFailedError(f"nothing to compare with: {faults}")
+    compared = compare(study.model, study.reference, there, judge.requests)
     settings = {"days": list(map(str, days)), "size": study.size, **asdict(judge.settings)}
     written = replace_rows(root, day, f"studies/{name}", compared.rows, inputs, settings)
     html = page.render(root, name, study, STUDIES[arguments.study].__doc__, [*days, day], compared)
     Root.of(root).write_text(page.place(name), html)
+    if failed:
+        raise WorkFailedError(f"{faults}; the page has the others")
     return {"rows_written": written, "cells": len(cells), "trained": sum(each.variant != UNTRAINED for each in todo),
             "report": Root.of(root).at(page.place(name))}  # fmt: skip
 
@@ -127,20 +141,22 @@ def measured(cell: Cell, study: Study, variant: Variant | None, days: list[date]
 
 
 def states(root: str, model: str, days: list[date]) -> dict:
-    """The state of every input of these dates: what came into a Delta table for later dates does not count.
+    """The state of every input of these dates and the weeks before: nothing that came for others counts.
 
     Raises:
         MissingDataError: the samples lack a date.
     """
     place, found = Root.of(root), {}
     samples, _, judging = _WAYS[model]
+    since = min(days[0], days[-1] - timedelta(judge_increc.Settings.neighbour_days))
     for table in (*judging.Judge.sources, items):
         if table.storage == "parquet":
             there = days if table is samples else set(days) & set(storage.dates(place, table))
             found |= {partition(table, day): storage.identity(place, table, day) for day in sorted(there)}
         elif arrow.dates(root, table):
             written = delta_log.newest(place, table)
-            found[table.path] = max((version for day, (version, _) in written.items() if day <= days[-1]), default=None)
+            versions = (version for day, (version, _) in written.items() if since <= day <= days[-1])
+            found[table.path] = max(versions, default=None)
     return found
 
 

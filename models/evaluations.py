@@ -26,7 +26,7 @@ def replace_rows(
     object store nothing makes it wait, so there a scheduler has to run them one after another.
 
     Args:
-        model: `increc` or `hccp`; its earlier rows of the date go.
+        model: `increc`, `hccp` or `studies/NAME`; its earlier rows of the date go.
         rows: mappings with variant, seed, metric, segment, k, value (may be None) and support.
         made_from: input table -> version or identity. settings: what the rows depend on. The manifest keeps both
             under the model's name, beside the other models'.

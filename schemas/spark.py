@@ -10,6 +10,7 @@ from datetime import date, timedelta
 import pyarrow as pa
 from delta import exceptions
 from delta.tables import DeltaTable
+from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -222,7 +223,7 @@ def _refusals_in_one_line(table: Table, day: date) -> Iterator[None]:
     """Turn what a `raise_error` among the rows says into a ContractError."""
     try:
         yield
-    except PySparkException as fault:
+    except (PySparkException, Py4JError) as fault:
         said = re.search(r"\[USER_RAISED_EXCEPTION\] (.*?)(?: SQLSTATE|\n|$)", str(fault))
         if said is None:
             raise

@@ -109,6 +109,7 @@ def test_the_first_command_does_the_batch_anew_when_the_dag_changes():
     paths = {MODULES.get(name, MODULES.get(name.rpartition(".")[0])) for name in made_of}
     watched = {path for pattern in run_daily_batch.SOURCES for path in PROJECT.glob(pattern)}
     assert paths - {None, MODULES["airflow_dags.environment"]} <= watched
+    assert {path for path in PROJECT.glob("jobs/**/*") if path.suffix in (".html", ".css")} <= watched
 
 
 def test_no_module_is_named_after_nothing():

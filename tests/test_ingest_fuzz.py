@@ -23,7 +23,7 @@ from tests.ingested import DAY, at, ingest, kept, land, land_empty
 
 REQUIRED = (logs.requests, logs.retrievals, logs.impressions, logs.conversions)
 FUZZ = settings(
-    max_examples=50 if LONG else 3, derandomize=True, deadline=None, database=None,
+    max_examples=50 if LONG else 3, derandomize=not LONG, deadline=None, database=None,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 

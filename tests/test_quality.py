@@ -115,6 +115,15 @@ def test_the_days_before_are_those_that_were_published(tmp_path):
     # The labels' rows are compared with labels' rows only.
     put_quality(tmp_path, DAY - timedelta(3), [("target_groups", "ITG share", 0.5, None, True)])
     assert usual.before(str(tmp_path), DAY, {"target_groups"}).days == ({("target_groups", "ITG share"): 0.5},)
+    # What labels fail is usual only if it follows from a change of their logs that was accepted and lasts.
+    labels_fail = [
+        ("target_groups", "ITG share", 0.5, None, True),
+        ("target_groups", "ITG share, at most", 0.5, 0.3, False),
+    ]
+    put_quality(tmp_path, DAY - timedelta(3), volume(1000.0) + labels_fail, accepted_changes=LESS)
+    assert usual.before(str(tmp_path), DAY, {"target_groups"}).days == ()
+    put_quality(tmp_path, DAY - timedelta(3), volume(1.0, passed=False) + labels_fail, accepted_changes=LESS)
+    assert usual.before(str(tmp_path), DAY, {"target_groups"}).days == ({("target_groups", "ITG share"): 0.5},)
 
 
 def land_day(root, day: date, channels: tuple[str, ...], count: int = 100) -> None:

@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 
 from models.retrieval_losses import (
-    ALPHA_FORMS,
     alignment_weights,
     clipped_line,
     log_expected_count,
@@ -150,14 +149,12 @@ def test_alignment_weights_have_mean_one_and_keep_the_order(seed):
     assert (np.argsort(weights[there]) == np.argsort(affinity[there])).all()
 
 
-@pytest.mark.parametrize("form", ALPHA_FORMS)
-def test_no_gradient_passes_through_alpha(form):
+@pytest.mark.parametrize("shape", [smooth, clipped_line])  # a step has no gradient anyway
+def test_no_gradient_passes_through_alpha(shape):
     affinity = floats(0.1, 0.2, 0.9)
     with tf.GradientTape() as tape:
         tape.watch(affinity)
-        total = tf.reduce_sum(
-            alignment_weights(affinity, tf.constant([True, True, True]), ALPHA_FORMS[form].shape) * [1.0, 2.0, 3.0]
-        )
+        total = tf.reduce_sum(alignment_weights(affinity, tf.constant([True, True, True]), shape) * [1.0, 2.0, 3.0])
     assert tape.gradient(total, affinity) is None
 
 

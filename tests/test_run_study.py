@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jobs import evaluate_hccp, run_study, train_hccp
+from jobs.command import WorkFailedError
 from jobs.study import page
 from jobs.study.cells import Cell
 from jobs.study.comparison import compare
@@ -167,7 +168,35 @@ def test_a_study_of_increc(tmp_path):
     assert ["variant", "seeds", "top", "middle", "tail", "cold start", "active"] in shown.rows
 
 
-def test_dates_to_come_change_no_cell(tmp_path):
+def test_a_variant_that_cannot_be_trained_keeps_no_other_from_it(tmp_path, monkeypatch):
+    before = INCREC_DAY - timedelta(1)
+    for write in (write_samples, write_stats):
+        for day in (before, INCREC_DAY):
+            write(tmp_path, day)
+    write_logs(tmp_path)
+    samples, train, judging = run_study._WAYS["increc"]
+
+    def diverges(training):
+        if training.directory.variant in diverging:
+            raise WorkFailedError("the loss is not finite")
+        return train(training)
+
+    monkeypatch.setitem(run_study._WAYS, "increc", (samples, diverges, judging))
+    flags = (tmp_path, "increc_presets", before, INCREC_DAY, "--size", "tiny", "--seeds", "1")
+    diverging = {"boost"}
+    with pytest.raises(WorkFailedError, match=r"^boost-seed1: the loss is not finite; the page has the others$"):
+        run(*flags)
+    shown = Page((tmp_path / "reports/studies/increc_presets-tiny/study.html").read_text())
+    assert {"full", "base (reference)"} <= {row[0] for row in shown.rows}
+    assert "boost" not in {key[0] for key in rows_of(tmp_path, "studies/increc_presets-tiny", INCREC_DAY)}
+    diverging = {"base"}
+    for cell in (tmp_path / "reports/studies/increc_presets-tiny/cells").glob("base-*"):
+        shutil.rmtree(cell)
+    with pytest.raises(WorkFailedError, match=r"^nothing to compare with: base-seed1: "):
+        run(*flags)
+
+
+def test_other_dates_change_no_cell(tmp_path):
     before = INCREC_DAY - timedelta(1)
     for day in (before, INCREC_DAY):
         write_samples(tmp_path, day)
@@ -176,6 +205,7 @@ def test_dates_to_come_change_no_cell(tmp_path):
     states = run_study.states(str(tmp_path), "increc", [before, INCREC_DAY])
     later = INCREC_DAY + timedelta(1)
     tiny_root.put_delta(tmp_path, "retrievals", later, [("late", "hot", [1], [])])
+    tiny_root.put_delta(tmp_path, "retrievals", INCREC_DAY - timedelta(15), [("early", "hot", [1], [])])
     assert run_study.states(str(tmp_path), "increc", [before, INCREC_DAY]) == states
     tiny_root.put_delta(tmp_path, "retrievals", INCREC_DAY, [("r77", "hot", [1], [])])
     assert run_study.states(str(tmp_path), "increc", [before, INCREC_DAY]) != states

@@ -42,11 +42,7 @@ def evaluate(judge: Judge, model: str) -> dict:
     models = checkpoint.found(judge.root, model, before)
     if not models:
         command.log(f"there is no model in models/{model}/date={before}: only the rows that need no training")
-    elif _share_actions(judge):
-        command.log(
-            f"the labels of {judge.day} give an action to every request whose window it falls in, those of {before} "
-            "among them: the models have learned from some of what they are measured on"
-        )
+    warn_of_shared_actions(judge)
     rows = rows_of(judge.measure(models))
     for each in models if judge.requests else ():
         rows += [{"variant": each.variant, "seed": each.seed, **row} for row in judge.cost(each)]
@@ -55,11 +51,15 @@ def evaluate(judge: Judge, model: str) -> dict:
     return {"rows_written": written, **judge.counts, "models": [each.place for each in models]}
 
 
-def _share_actions(judge: Judge) -> bool:
-    """Whether one action may be a target of the date and have been one of the day before."""
+def warn_of_shared_actions(judge: Judge) -> None:
+    """Say so if one action may be a target of the date and have been one of the day before."""
     samples = next(table for table in judge.sources if table.layer == "samples")
     made = storage.manifest(Root.of(judge.root), samples, judge.day)["settings"]
-    return made.get("labelling", {}).get("attribution") == Attribution.EVERY_REQUEST
+    if made.get("labelling", {}).get("attribution") == Attribution.EVERY_REQUEST:
+        command.log(
+            f"the labels of {judge.day} give an action to every request whose window it falls in, those of the day "
+            "before among them: models of that day have learned from some of what they are measured on"
+        )
 
 
 def rows_of(measured: Measured) -> list[dict]:

@@ -99,7 +99,7 @@ def bar_chart(bars: Sequence[Bar], title: str) -> Markup:
     ends = [end for bar in bars for end in (bar.low, bar.high, bar.value, 0.0)]
     ticks = _ticks(min(ends), max(ends), about=4)
     x, bottom = _Scale(ticks[0], ticks[-1], left, _WIDTH - 16), height - _BOTTOM
-    digits, parts = 0 if (ticks[1] - ticks[0]) * 100 >= 1 else 2, []
+    digits, parts = _digits(100 * (ticks[1] - ticks[0])), []
     for tick in ticks:
         style = "axis" if tick == 0 else "rule"
         parts.append(f'<line class="{style}" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{_TOP}" y2="{bottom}"/>')
@@ -120,7 +120,7 @@ def bar_chart(bars: Sequence[Bar], title: str) -> Markup:
 
 def _axes(x: _Scale, y: _Scale, xs: list[float], ticks: list[float], x_name: str, share: bool) -> str:
     right, bottom = x.end, _HEIGHT - _BOTTOM
-    digits = 0 if not share or (ticks[1] - ticks[0]) * 100 >= 1 else 1
+    digits = _digits(100 * (ticks[1] - ticks[0]))
     parts = []
     for tick in ticks:
         text = f"{100 * tick:.{digits}f} %" if share else f"{tick:g}"
@@ -130,6 +130,11 @@ def _axes(x: _Scale, y: _Scale, xs: list[float], ticks: list[float], x_name: str
         parts.append(f'<text class="tick mid" x="{x(value):.1f}" y="{bottom + 16}">{value:g}</text>')
     parts.append(f'<text class="tick mid" x="{(_LEFT + right) / 2:.1f}" y="{bottom + 33}">{escape(x_name)}</text>')
     return "\n".join(parts)
+
+
+def _digits(step: float) -> int:
+    """The fewest decimals with which ticks this far apart are written as they are."""
+    return next(digits for digits in range(9) if math.isclose(round(step, digits), step, rel_tol=1e-6) or digits == 8)
 
 
 def _drawn(line: Line, x: _Scale, y: _Scale) -> str:

@@ -125,12 +125,14 @@ def before(root: str, day: date, tables: set[str]) -> Before:
     for earlier in (day - timedelta(n) for n in range(1, _DAYS + 1)):
         if accepted or not place.exists(f"{partition(quality, earlier)}/{storage.MANIFEST}"):
             continue
-        checks = [one for one in arrow.read(root, quality, earlier).to_pylist() if one["table"] in tables]
+        every = arrow.read(root, quality, earlier).to_pylist()
+        checks = [one for one in every if one["table"] in tables]
         failed = [one for one in checks if not one["passed"]]
         known = set(storage.manifest(place, quality, earlier)["settings"].get(ACCEPTED, ()))
-        # What labels fail follows from what their logs were let through with.
-        of_logs = {f"{one['table']}: {one['check']}" for one in failed if one["table"] != target_groups.name}
-        if checks and (not failed or (known and of_logs <= known)):
+        # What labels fail follows from what their logs were let through with, if with anything.
+        logs = (one for one in every if not one["passed"] and one["table"] != target_groups.name)
+        of_logs = {f"{one['table']}: {one['check']}" for one in logs}
+        if checks and (not failed or (of_logs and of_logs <= known)):
             found.append({(one["table"], one["check"]): one["value"] for one in checks if _is_measure(one)})
             accepted = bool(failed)
     return Before(tuple(found), accepted or len(found) >= _ENOUGH_DAYS)
