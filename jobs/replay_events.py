@@ -10,7 +10,11 @@ by the user's latest request, less than 24 hours after it, names that request an
 has scenario `elsewhere` and names none. logged_time is event_time. The log's first four dates have no requests:
 the channels learn from them. A date already landed from the same file with the same settings is left as it is.
 
-Reads:  FILE, the log as it is published (taobao: UserBehavior.csv, or Parquet with its columns)
+Reads:  FILE, the log as it is published, of one of the sources
+            taobao          UserBehavior.csv, or Parquet with its columns
+            taobao_subset   SSLRec's tmall as user_id,item_id,behavior,ts; its clicks are derived, of bought pairs only
+            retailrocket    events.csv, or SSLRec's retail_rocket as user_id,item_id,behavior,ts
+            movielens       MovieLens 100K, u.data or ml-100k.inter; 4 or 5 of 5 is a favorite, less is a click [D]
 Writes: landing/requests, landing/retrievals, landing/stages, landing/impressions, landing/conversions,
         landing/items
 """
@@ -43,7 +47,7 @@ WRITTEN = (logs.requests, *ANSWERED, logs.items, logs.conversions)
 
 def arg_parser() -> argparse.ArgumentParser:
     parser = command.parser(__doc__)
-    parser.add_argument("--events", required=True, metavar="FILE", help="path or URI of a .csv, .csv.gz or .parquet")
+    parser.add_argument("--events", required=True, metavar="FILE", help="path or URI of the log's file")
     parser.add_argument("--source", required=True, choices=sorted(SOURCES), help="whose log it is")
     parser.add_argument(
         "--request-density", choices=DENSITIES, default=SESSION, help=f"a request a what, default {SESSION}"

@@ -12,18 +12,27 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.command import WorkFailedError
+from jobs.replay.event_files import Layout, action_of, events, parquet, text
 from schemas.labels import Action
 from schemas.table import MissingDataError
 
-_TAOBAO_ACTIONS = {"pv": Action.CLICK, "fav": Action.FAVORITE, "cart": Action.CART, "buy": Action.PURCHASE}
-_TAOBAO_COLUMNS = {"user_id": "bigint", "item_id": "bigint", "category_id": "bigint", "behavior": "string",
-                   "timestamp": "bigint"}  # fmt: skip
-_WHOLE_NUMBERS = ("tinyint", "smallint", "int", "bigint")
+_COMMA_SEPARATED = (".csv", ".csv.gz")
+_TAOBAO = Layout({"user_id": "bigint", "item_id": "bigint", "category_id": "bigint", "behavior": "string",
+                  "timestamp": "bigint"})  # fmt: skip
+_MULTI_BEHAVIOR = Layout({"user_id": "bigint", "item_id": "bigint", "behavior": "string", "ts": "bigint"},
+                         header="user_id,item_id,behavior,ts")  # fmt: skip
+_RETAILROCKET = Layout({"timestamp": "bigint", "visitorid": "bigint", "event": "string", "itemid": "bigint",
+                        "transactionid": "string"},
+                       header="timestamp,visitorid,event,itemid,transactionid")  # fmt: skip
+_RATINGS = Layout({"user_id": "bigint", "item_id": "bigint", "rating": "double", "timestamp": "bigint"}, separator="\t")
+_TYPED_RATINGS = Layout(
+    _RATINGS.columns, header="user_id:token\titem_id:token\trating:float\ttimestamp:float", separator="\t"
+)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A published log: how to read it, what a row is, and the time it says it covers.
+    """A published log: how to read it, what a row is, the time it says it covers, and how its file may end.
 
     Rows before `first` or at or after `end` are faults of the log and are dropped.
     """
@@ -32,6 +41,7 @@ class Source:
     rows: str
     first: datetime
     end: datetime
+    endings: tuple[str, ...] = _COMMA_SEPARATED
 
 
 def read(spark: SparkSession, path: str, name: str) -> DataFrame:
@@ -42,15 +52,18 @@ def read(spark: SparkSession, path: str, name: str) -> DataFrame:
         MissingDataError: Spark finds no such file.
     """
     source = SOURCES[name]
-    if not path.endswith((".csv", ".csv.gz", ".parquet")):
-        raise WorkFailedError(f"{path}: should end in .csv, .csv.gz or .parquet; unpack an archive first")
+    if not path.endswith(source.endings):
+        *others, last = source.endings
+        endings = " or ".join([", ".join(others), last] if others else [last])
+        raise WorkFailedError(f"{path}: {name}'s log should end in {endings}; unpack an archive first")
     try:
         return source.read(spark, path)
     except Exception as fault:
         if "PATH_NOT_FOUND" in str(fault):
             raise MissingDataError(f"there is no file {path}") from None
         if "FAILED_READ_FILE" in str(fault) or "CANNOT_READ_FILE_FOOTER" in str(fault):
-            raise WorkFailedError(f"{path} is no readable Parquet file; {name} has {source.rows}") from None
+            kind = "Parquet" if path.endswith(".parquet") else "text"
+            raise WorkFailedError(f"{path} is no readable {kind} file; {name} has {source.rows}") from None
         raise
 
 
@@ -68,47 +81,80 @@ def inside(source: Source) -> Column:
 def _taobao(spark: SparkSession, path: str) -> DataFrame:
     """UserBehavior.csv as published, without a header, or Parquet with the same columns (category_id may lack)."""
     if path.endswith(".parquet"):
-        rows = spark.read.parquet(path)
-        _check_columns(path, dict(rows.dtypes))
-        if "category_id" not in rows.columns:
-            rows = rows.withColumn("category_id", F.lit(None).cast("bigint"))
-        rows = rows.withColumn("broken", F.lit(False))
+        rows = parquet(spark, path, _TAOBAO, optional="category_id")
     else:
-        names = ", ".join(f"{name} {kind}" for name, kind in _TAOBAO_COLUMNS.items())
-        rows = spark.read.csv(path, schema=f"{names}, corrupt string", columnNameOfCorruptRecord="corrupt")
-        rows = rows.withColumn("broken", F.col("corrupt").isNotNull())
-    action = F.create_map(*(F.lit(str(part)) for pair in _TAOBAO_ACTIONS.items() for part in pair))
-    whole = ~F.col("broken")
-    return rows.select(
-        F.when(whole, F.col("user_id").cast("bigint")).alias("user_id"),
-        F.when(whole, F.col("item_id").cast("bigint")).alias("item_id"),
-        F.when(whole, F.col("category_id").cast("bigint")).alias("category_id"),
-        F.when(whole, F.try_element_at(action, F.col("behavior"))).alias("action"),
-        F.when(whole, F.timestamp_seconds(F.col("timestamp").cast("bigint"))).alias("event_time"),
-        F.coalesce(
-            F.col("corrupt") if "corrupt" in rows.columns else F.lit(None),
-            F.concat_ws(",", *(F.col(name).cast("string") for name in _TAOBAO_COLUMNS)),
-        ).alias("line"),
-    )
+        rows = text(spark, path, _TAOBAO)
+    words = {"pv": Action.CLICK, "fav": Action.FAVORITE, "cart": Action.CART, "buy": Action.PURCHASE}
+    action = action_of("behavior", words)
+    seconds = F.col("timestamp")
+    return events(rows, user="user_id", item="item_id", category="category_id", action=action, seconds=seconds)
 
 
-def _check_columns(path: str, found: dict[str, str]) -> None:
-    """Raise one error that names every column that Parquet lacks or has in another type."""
-    faults = []
-    for name, kind in _TAOBAO_COLUMNS.items():
-        if name not in found and name != "category_id":
-            faults.append(f"{name}: missing")
-        elif name in found and found[name] not in (_WHOLE_NUMBERS if kind == "bigint" else (kind,)):
-            faults.append(f"{name}: is {found[name]}, should be {'a whole number' if kind == 'bigint' else kind}")
-    if faults:
-        raise WorkFailedError(f"{path} is not as taobao's log: " + "; ".join(faults))
+def _taobao_subset(spark: SparkSession, path: str) -> DataFrame:
+    """Taobao's log as a benchmark of several behaviours keeps it (SSLRec's `tmall`): buyers, ids of its own.
+
+    One row for each user, item and behaviour. Its clicks are not the log's: only those of pairs that were bought are
+    left, one a pair, derived from a product of two times. Nothing of clicks may be learned or measured on it.
+    """
+    words = {"pv_of_bought_pair": Action.CLICK, "fav": Action.FAVORITE, "cart": Action.CART, "buy": Action.PURCHASE}
+    rows, action = text(spark, path, _MULTI_BEHAVIOR), action_of("behavior", words)
+    return events(rows, user="user_id", item="item_id", action=action, seconds=F.col("ts"))
 
 
+def _retailrocket(spark: SparkSession, path: str) -> DataFrame:
+    """events.csv as published, in milliseconds; or as a benchmark of several behaviours keeps it, in seconds.
+
+    The benchmark (SSLRec's `retail_rocket`) has ids of its own, only visitors who bought, and one row for each user,
+    item and behaviour, it seems the last: a view is often later than the purchase. The log knows no favourites.
+    """
+    rows = text(spark, path, _RETAILROCKET, _MULTI_BEHAVIOR)
+    if "visitorid" not in rows.columns:
+        action = action_of("behavior", {"view": Action.CLICK, "cart": Action.CART, "buy": Action.PURCHASE})
+        return events(rows, user="user_id", item="item_id", action=action, seconds=F.col("ts"))
+    action = action_of("event", {"view": Action.CLICK, "addtocart": Action.CART, "transaction": Action.PURCHASE})
+    return events(rows, user="visitorid", item="itemid", action=action, seconds=F.floor(F.col("timestamp") / 1000))
+
+
+def _movielens(spark: SparkSession, path: str) -> DataFrame:
+    """MovieLens 100K: u.data as published, without a header, or ml-100k.inter as RecBole packs it.
+
+    [D] A rating says that the film was watched: a click. One of 4 or 5 of 5 says that it was liked: a favorite. There
+    are no carts and no purchases, and nobody rates a film twice, so the channel of the user's own items never hits.
+    Times are those of rating, of dozens of films in a sitting; most users come on one date only.
+    """
+    rows = text(spark, path, _TYPED_RATINGS if path.endswith(".inter") else _RATINGS)
+    rating = F.col("rating")
+    action = F.when(rating.between(4, 5), str(Action.FAVORITE)).when(rating.between(1, 5), str(Action.CLICK))
+    return events(rows, user="user_id", item="item_id", action=action, seconds=F.col("timestamp"))
+
+
+# The time a log covers is of whole days where it was logged: Beijing's, Minnesota's; RetailRocket's ends at 03:00 UTC.
 SOURCES = {
     "taobao": Source(
         read=_taobao,
         rows="rows of user, item, category, behavior (pv, fav, cart or buy), timestamp in seconds",
         first=datetime(2017, 11, 24, 16, tzinfo=UTC),
         end=datetime(2017, 12, 3, 16, tzinfo=UTC),
+        endings=(*_COMMA_SEPARATED, ".parquet"),
+    ),
+    "taobao_subset": Source(
+        read=_taobao_subset,
+        rows="rows of user, item, behavior (pv_of_bought_pair, fav, cart or buy), timestamp in seconds",
+        first=datetime(2017, 11, 24, 16, tzinfo=UTC),
+        end=datetime(2017, 12, 3, 16, tzinfo=UTC),
+    ),
+    "retailrocket": Source(
+        read=_retailrocket,
+        rows="rows of user, item, behavior (view, cart or buy), timestamp in seconds, or timestamp in milliseconds, "
+        "visitor, event (view, addtocart or transaction), item, transaction",
+        first=datetime(2015, 5, 3, 3, tzinfo=UTC),
+        end=datetime(2015, 9, 18, 3, tzinfo=UTC),
+    ),
+    "movielens": Source(
+        read=_movielens,
+        rows="rows of user, item, rating from 1 to 5, timestamp in seconds, separated by tabs",
+        first=datetime(1997, 9, 19, 5, tzinfo=UTC),
+        end=datetime(1998, 4, 23, 5, tzinfo=UTC),
+        endings=(".inter", ".data"),
     ),
 }
