@@ -11,7 +11,7 @@ import pytest
 
 from jobs import render_report as job
 from jobs.report import charts, models
-from jobs.report.charts import Line, Point
+from jobs.report.charts import Bar, Line, Point
 from schemas.table import MissingDataError
 from tests import tiny_root
 from tests.tiny_root import DAY
@@ -278,3 +278,19 @@ def test_names_beside_lines_do_not_touch_and_ticks_cover():
     ticks = [float(tick) for tick in re.findall(r">([\d.]+) %<", svg)]
     assert ticks[0] == 0
     assert ticks[-1] >= 21.1
+
+
+def test_ticks_are_written_as_they_are():
+    """-3 to 6 points want ticks 2.5 apart; 12 to 13.2 %, .25 apart."""
+    bars = charts.bar_chart([Bar("new", 0.06, -0.03, 0.06)], "title")
+    assert re.findall(r'<text class="tick mid"[^>]*>([-+][^<]*)<', bars) == [
+        "-5.0",
+        "-2.5",
+        "+0.0",
+        "+2.5",
+        "+5.0",
+        "+7.5",
+    ]
+    lines = [Line("one", (Point(0, 0.12), Point(1, 0.132)), 0)]
+    svg = charts.line_chart(lines, "title", "x", from_zero=False)
+    assert re.findall(r">([^<]*) %<", svg) == ["12.00", "12.25", "12.50", "12.75", "13.00", "13.25"]
