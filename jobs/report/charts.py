@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 _WIDTH, _HEIGHT = 492, 290
 _LEFT, _TOP, _BOTTOM = 46, 12, 40
-_CHARACTER = 7.3  # the width of one in a line's name, about
+_CHARACTER = 8.6  # the width of one in a line's name, about; capitals are as wide, others narrower
 _LABEL_HEIGHT = 15
 _BAR_STEP = 22
 _COLOURS, _DASHES = 6, 4
