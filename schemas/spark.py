@@ -21,6 +21,7 @@ from schemas.storage import Root
 from schemas.table import ConflictError, ContractError, MissingDataError, Table, partition
 
 _GONE = "_gone"  # whether `Store.update` deletes the row of this key, else it puts the row
+_REFUSED = r"\[USER_RAISED_EXCEPTION\] (.*?)(?: SQLSTATE|\n|$)"  # a `raise_error` among the rows
 _USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 # What Delta raises when two runs commit at once; they share no class of their own.
 _CONFLICTS = tuple(getattr(exceptions, name) for name in exceptions.__all__)
@@ -114,7 +115,7 @@ class Store:
             ConflictError: another run replaced the date meanwhile; its rows stay.
         """
         check(table, frame)
-        with _refusals_in_one_line(table, day):
+        with fault_in_one_line(_REFUSED, f"{table.path} of {day} was not written: {{}}"):
             if table.storage == "delta":
                 return self._replace_delta(table, day, frame, settings)
             with stage(self.root, partition(table, day)) as staged:
@@ -219,15 +220,19 @@ class Store:
 
 
 @contextmanager
-def _refusals_in_one_line(table: Table, day: date) -> Iterator[None]:
-    """Turn what a `raise_error` among the rows says into a ContractError."""
+def fault_in_one_line(pattern: str, told: str) -> Iterator[None]:
+    """Turn a fault of Spark's whose text matches into a ContractError; any other passes.
+
+    Args:
+        told: what to say; `{}` is what the pattern's group found.
+    """
     try:
         yield
     except (PySparkException, Py4JError) as fault:
-        said = re.search(r"\[USER_RAISED_EXCEPTION\] (.*?)(?: SQLSTATE|\n|$)", str(fault))
-        if said is None:
+        found = re.search(pattern, str(fault))
+        if found is None:
             raise
-        raise ContractError(f"{table.path} of {day} was not written: {said[1]}") from fault
+        raise ContractError(told.format(found[1])) from fault
 
 
 def check(table: Table, frame: DataFrame) -> None:

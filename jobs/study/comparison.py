@@ -29,11 +29,14 @@ class Comparison:
     reference: str
     rows: list[dict] = field(default_factory=list)
     sums: dict[Key, dict[str, Sums]] = field(default_factory=dict)
+    _intervals: dict[Key, dict[str, Interval]] = field(default_factory=dict)
 
-    def intervals(self, key: Key, draws: int = 1000) -> dict[str, Interval]:
+    def intervals(self, key: Key) -> dict[str, Interval]:
         """Variant -> its difference from the reference; none where the reference has no such figure."""
-        found = self.sums.get(key, {})
-        return differences(found, self.reference, draws) if self.reference in found else {}
+        if key not in self._intervals:
+            found = self.sums.get(key, {})
+            self._intervals[key] = differences(found, self.reference) if self.reference in found else {}
+        return self._intervals[key]
 
 
 def compare(model: str, reference: str, cells: Iterable[Cell], requests: int) -> Comparison:
@@ -49,7 +52,8 @@ def compare(model: str, reference: str, cells: Iterable[Cell], requests: int) ->
             made.rows += [{"variant": variant, "seed": seed, **row} for row in averages(found)]
             for one in _compared(model, found):
                 columns.setdefault(one.key, {}).setdefault(variant, []).append(_dense(one, requests))
-    for key, variants in columns.items():
+    for key in list(columns):  # each is let go once it is stacked: together they are as large as the sums
+        variants = columns.pop(key)
         made.sums[key] = {
             name: Sums(*(np.stack(parts, axis=1) for parts in zip(*each, strict=True)))
             for name, each in variants.items()

@@ -4,23 +4,20 @@ import dataclasses
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date
 
 import pyarrow as pa
-from py4j.protocol import Py4JError
 from pyarrow import parquet
-from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.validation import casts
 from schemas import arrow
 from schemas.logs import LOGS
-from schemas.spark import Store, sql_type
+from schemas.spark import Store, fault_in_one_line, sql_type
 from schemas.storage import Root
 from schemas.table import Column as ContractColumn
 from schemas.table import ContractError, MissingDataError, Table, landing
@@ -127,20 +124,14 @@ def rows(store: Store, landed: Landed) -> DataFrame:
     return whole
 
 
-@contextmanager
-def unreadable_files_named() -> Iterator[None]:
+def unreadable_files_named() -> AbstractContextManager[None]:
     """Say in one line which landing file's pages Spark could not read.
 
     Raises:
         ContractError: there was such a file.
     """
-    try:
-        yield
-    except (PySparkException, Py4JError) as fault:
-        unread = re.search(r"FAILED_READ_FILE.*? reading file (\S*\.parquet)", str(fault))
-        if unread is None:
-            raise
-        raise ContractError(f"{unread[1]} cannot be read: its footer is whole, its pages are not") from fault
+    told = "{} cannot be read: its footer is whole, its pages are not"
+    return fault_in_one_line(r"FAILED_READ_FILE.*? reading file (\S*\.parquet)", told)
 
 
 def quarantine_type(landed: Landed, name: str) -> pa.DataType:
