@@ -55,6 +55,19 @@ def test_the_day_has_skewed_users_and_long_lists(root):
     assert most > 10 * median
 
 
+def test_copies_are_as_many_times_the_rows_with_keys_of_their_own(root, tmp_path):
+    generate.land_copies(str(root), str(tmp_path), 3)
+    for table, key in (("requests", "request_id"), ("conversions", "event_id"), ("users", "user_id")):
+        rows, keys = (
+            duckdb.execute(f"""SELECT count(*), count(DISTINCT {key})
+                               FROM read_parquet('{place}/landing/{table}/date={DAY}/*.parquet')""").fetchone()
+            for place in (root, tmp_path)
+        )
+        assert keys == (3 * rows[0], 3 * rows[1])
+    items = [parquet.read_table(f"{place}/landing/items/date={DAY}/") for place in (root, tmp_path)]
+    assert items[0].num_rows == items[1].num_rows
+
+
 @pytest.mark.parametrize("table", ["target_groups", "increc_samples", "hccp_samples"])
 def test_a_changed_row_is_a_difference(root, tmp_path, table):
     rows = parquet.read_table(root / "out" / "duckdb" / f"{table}.parquet")

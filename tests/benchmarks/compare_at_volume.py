@@ -25,7 +25,6 @@ HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
 DAY = generate.DAY
 PARTS = ("ingest", "jobs", "warm", "duckdb", "polars")
-GROWTH = (0.1, 1, 3, 10)
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -34,7 +33,7 @@ def arg_parser() -> argparse.ArgumentParser:
     parser.add_argument("--requests", type=int, default=100_000, help="of the day, about (%(default)s)")
     parser.add_argument("--rounds", type=int, default=2, help="how often each is measured (%(default)s)")
     parser.add_argument("--only", default=",".join(PARTS), help="what is measured, of %(default)s; `equal` for nothing")
-    parser.add_argument("--growth", action="store_true", help="our jobs at 0.1, 1, 3 and 10 times the requests instead")
+    parser.add_argument("--growth", help="instead: our jobs once at so many times ROOT's requests, as in 0.1,3,10")
     parser.add_argument("--report", help="a Markdown file to write")
     return parser
 
@@ -56,6 +55,11 @@ def prepare(root: Path, requests: int) -> None:
     """Land and ingest what is not there yet."""
     if not (root / "landing").exists():
         print(json.dumps({"landed": generate.land_days(str(root), requests)}), flush=True)
+    ingest(root)
+
+
+def ingest(root: Path) -> None:
+    """Ingest the days that are not there yet."""
     for day in generate.DAYS:
         if not (root / "logs" / "retrievals" / f"date={day}").exists():
             cost = python("-m", "jobs.ingest_logs", "--root", root, "--date", day)
@@ -120,14 +124,18 @@ def compare(root: Path, one_in: int) -> list[str]:
     return faults
 
 
-def grow(root: Path, requests: int) -> None:
-    """Each of our jobs once, at several sizes, each size below a folder of its own."""
-    for factor in GROWTH:
-        place = root / f"growth-{factor}"
-        place.mkdir(parents=True, exist_ok=True)
-        prepare(place, round(requests * factor))
-        for name in JOBS:
-            job(place, name)
+def grow(root: Path, requests: int, factor: str) -> None:
+    """Ingest and each of our jobs once, at `factor` times the requests: a smaller world, or copies of ROOT's users."""
+    place = root / f"growth-{factor}"
+    place.mkdir(exist_ok=True)
+    if float(factor) < 1:
+        prepare(place, round(requests * float(factor)))
+    else:
+        if not (place / "landing").exists():
+            generate.land_copies(str(root), str(place), int(factor))
+        ingest(place)
+    for name in JOBS:
+        job(place, name)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -135,7 +143,8 @@ def main(arguments: argparse.Namespace) -> int:
     root.mkdir(parents=True, exist_ok=True)
     faults: list[str] = []
     if arguments.growth:
-        grow(root, arguments.requests)
+        for factor in arguments.growth.split(","):
+            grow(root, arguments.requests, factor)
     else:
         prepare(root, arguments.requests)
         for number in range(arguments.rounds):

@@ -102,9 +102,13 @@ def _hashes(root: Path) -> str:
 
 
 def _growth(root: Path) -> str:
-    sizes = sorted(root.glob("growth-*"), key=lambda place: float(place.name.removeprefix("growth-")))
-    measured = {place.name.removeprefix("growth-"): figures for place in sizes if (figures := _figures(place))}
-    if not measured:
+    """Ingest and our jobs at each size: one time is the root itself."""
+    places = {1.0: root} | {float(place.name.removeprefix("growth-")): place for place in root.glob("growth-*")}
+    measured = {
+        f"{size:g}": [one for one in _figures(places[size]) if one["mode"] in ("first", "jobs")]
+        for size in sorted(places)
+    }
+    if len(measured) < 2:
         return ""
     lines = ["## Growth", "", f"| step | {' | '.join(f'{size}x: s, CPU s, GB' for size in measured)} |",
              f"|{'---|' * (1 + len(measured))}"]  # fmt: skip
