@@ -2,7 +2,7 @@
 
 Reads:  landing/<table>/date=DATE/*.parquet for requests, retrievals, impressions and conversions, which must be
         there (a file without rows says that nothing happened), and for stages, users and items where they are.
-Writes: logs/<table> (Delta; the date is replaced, of conversions only the rows that differ),
+Writes: logs/<table> (Delta; a date is replaced if its rows are others, of conversions only the rows that are),
         quarantine/<table>/date=DATE (the refused rows with their reason; none if no row is refused),
         reports/quality/date=DATE.
 
@@ -64,7 +64,7 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def publish(store: Store, root: str, outcome: Outcome, day: date, settings: dict) -> int:
-    """Replace the date of one log, or of late conversions change what differs; returns the date's rows.
+    """Replace the date of one log where it differs, of conversions only the rows that do; returns the date's rows.
 
     Raises:
         WorkFailedError: rows in are not rows kept, duplicate and quarantined.
@@ -72,12 +72,13 @@ def publish(store: Store, root: str, outcome: Outcome, day: date, settings: dict
     table = outcome.landed.table
     kept = outcome.kept.select(*(f"`{name}`" for name in table.names))
     expected = "rows in less duplicates and quarantined", outcome.rows_kept
+    own = Store(store.spark, root)
     if table.name == conversions.name and day in arrow.dates(root, table):
         agree(table, "rows to write", kept.cache().count(), *expected)
-        own = Store(store.spark, root)
         own.update(table, day, own.read(table, day).select(*table.names), kept, settings)
     else:
-        agree(table, "rows written", store.replace(table, day, kept, settings), *expected)
+        write = own.replace if table.open else own.renew
+        agree(table, "rows written", write(table, day, kept, settings), *expected)
     return outcome.rows_kept
 
 

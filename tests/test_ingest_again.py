@@ -6,7 +6,7 @@ from ingested import DAY, at, ingest, kept, land
 
 from jobs import ingest_logs
 from schemas import arrow
-from schemas.logs import conversions
+from schemas.logs import conversions, impressions, requests, retrievals
 
 EVENTS = ("event_id", "user_id", "item_id", "action", "event_time", "scenario", "request_id", "logged_time")
 
@@ -33,6 +33,7 @@ def test_late_conversions_change_only_what_differs(spark, tmp_path):
     assert ingest_logs.stale(root, [DAY]) == []  # never ingested
     ingest(tmp_path)
     assert ingest_logs.stale(root, [DAY]) == []
+    files = {table: sorted(arrow.delta(root, table).file_uris()) for table in (requests, retrievals, impressions)}
 
     land_events(tmp_path, 1, event("e2", 22, "11:00"), event("e4", 4))
     assert ingest_logs.stale(root, [DAY]) == [DAY]
@@ -43,11 +44,17 @@ def test_late_conversions_change_only_what_differs(spark, tmp_path):
     counted = done["operationMetrics"]
     assert [int(counted[f"numTargetRows{kind}"]) for kind in ("Inserted", "Updated", "Deleted")] == [1, 1, 0]
     assert ingest_logs.stale(root, [DAY]) == []
+    assert {table: sorted(arrow.delta(root, table).file_uris()) for table in files} == files
 
     (tmp_path / "landing" / "conversions" / f"date={DAY}" / "part-1.parquet").unlink()
     assert ingest_logs.stale(root, [DAY]) == [DAY]
     ingest(tmp_path)
     assert kept(tmp_path, conversions, "event_id", "item_id") == [("e1", 1), ("e2", 2), ("e3", 3)]
+
+    land(tmp_path, "retrievals", {"request_id": ["r1"], "channel": ["hot"], "item_ids": [[8]], "scores": [[0.5]]})
+    ingest(tmp_path)
+    assert kept(tmp_path, retrievals, "request_id", "item_ids") == [("r1", [8])]
+    assert sorted(arrow.delta(root, requests).file_uris()) == files[requests]
 
     shutil.rmtree(tmp_path / "landing" / "impressions")
     assert ingest_logs.stale(root, [DAY]) == []  # raw logs that were cleared away are no news
