@@ -2,8 +2,10 @@
 
 Levels: purchased, clicked, exposed (all of the request's impressions, by in-scenario action), ranked (10 of what
 ranking let through and was not exposed, denser near the top), filtered (40 of what was retrieved and pre-ranking
-dropped, uniformly). A conversion is in-scenario when it names the request, or was made in its scenario on an item
-it exposed. Window, attribution and scenario are those recorded when the date was labelled.
+dropped, uniformly). Where the stage `shadow_ranking` is logged, what it scored of what pre-ranking dropped has level
+shadow instead of filtered: all of it, placed among the ranked items by the ranker's score. A conversion is in-scenario
+when it names the request, or was made in its scenario on an item it exposed. Window, attribution and scenario are those
+recorded when the date was labelled.
 
 Reads:  logs/requests, logs/retrievals, logs/stages, logs/impressions, logs/conversions, labels/target_groups,
         features/user_histories
@@ -30,6 +32,8 @@ from schemas.spark import Store
 from schemas.staleness import stale_dates
 from schemas.target_groups import target_groups
 
+_BEHIND_ALL = 2**31 - 1
+
 stale = partial(stale_dates, made=[hccp_samples], source=target_groups)
 
 
@@ -53,10 +57,12 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
 
     asked = around.where(F.col("date") == day).select("request_id", "user_id", "request_time")
     feedback = with_feedback(store.read(impressions, day), attributed, scenario)
-    lists = logged_lists(store.read(retrievals, day), store.read(stages, day))
+    passed = store.read(stages, day)
+    lists = logged_lists(store.read(retrievals, day), passed)
     funnel = asked.join(attributed_actions(groups), on="request_id", how="inner")
     for part in (feedback, lists):
         funnel = funnel.join(part, on="request_id", how="inner")
+    funnel = with_shadow(funnel, passed)
     rows = samples(leveled(funnel, arguments.seed), store.read(user_histories, day))
     settings = {"seed": arguments.seed, "labelling": labelling, "ranked": RANKED, "filtered": FILTERED}
     return {"rows_written": store.replace(hccp_samples, day, rows.select(*hccp_samples.names), settings)}
@@ -129,6 +135,39 @@ def logged_lists(retrievals: DataFrame, passed: DataFrame) -> DataFrame:
         )
         .where((F.size("channels") > 0) & F.col("ranking").isNotNull())
     )
+
+
+def with_shadow(funnel: DataFrame, passed: DataFrame) -> DataFrame:
+    """Add `shadow`, as `leveled` takes it; empty for a request without a `shadow_ranking` row.
+
+    A rank counts the `ranking` row's scores. Where either row has none, or only re_ranking was logged, nobody knows how
+    the two lists compare: the shadow items come behind all ranked ones, in their own order.
+
+    Args:
+        passed: the rows of `stages`; their scores are read only if some row is a `shadow_ranking`.
+    """
+    none = F.array().cast("array<struct<rank:int,place:int,item_id:bigint>>")
+    shadow = passed.where(F.col("stage") == Stage.SHADOW_RANKING.value)
+    if shadow.isEmpty():
+        return funnel.withColumn("shadow", none)
+
+    def as_high(score: Column) -> Column:
+        rising = F.sort_array(F.array_append("ranker_scores", score))
+        return F.size(rising) - F.array_position(rising, score)
+
+    ranking = passed.where(F.col("stage") == Stage.RANKING.value)
+    both = shadow.join(ranking.select("request_id", F.col("scores").alias("ranker_scores")), "request_id", how="left")
+    comparable = F.coalesce((F.size("scores") > 0) & (F.size("ranker_scores") > 0), F.lit(False))
+    places = F.transform(
+        "item_ids",
+        lambda item_id, before: F.struct(
+            F.when(comparable, as_high(F.get("scores", before))).otherwise(_BEHIND_ALL).cast("int").alias("rank"),
+            (before + 1).alias("place"),
+            item_id.alias("item_id"),
+        ),
+    )
+    placed = both.select("request_id", places.alias("shadow"))
+    return funnel.join(placed, on="request_id", how="left").withColumn("shadow", F.coalesce("shadow", none))
 
 
 def samples(leveled: DataFrame, histories: DataFrame) -> DataFrame:

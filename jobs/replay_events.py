@@ -9,6 +9,9 @@ A user's requests of one date are answered alike, as by a system that learns ove
 by the user's latest request, less than 24 hours after it, names that request and has scenario `homepage`; any other
 has scenario `elsewhere` and names none. logged_time is event_time. The log's first four dates have no requests:
 the channels learn from them. A date already landed from the same file with the same settings is left as it is.
+Every other number is a field of jobs.replay.settings.Settings, for studies in Python: replay(root, FILE, Settings(...),
+day). With `shadow_ranked` the ranker also scores so many candidates a request that pre-ranking dropped, logged as the
+stage `shadow_ranking`, which exposes nothing.
 
 Reads:  FILE, the log as it is published, of one of the sources
             taobao          UserBehavior.csv, or Parquet with its columns
@@ -65,16 +68,21 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     settings = Settings(
         arguments.source, request_density=arguments.request_density, channel_size=arguments.channel_size
     )
-    made_from = {"events": fingerprint(arguments.events)}
-    place = Root.of(arguments.root)
+    return replay(arguments.root, arguments.events, settings, day)
+
+
+def replay(root: str, events: str, settings: Settings, day: date) -> dict:
+    """Land one date of the log in the file `events`; returns what was counted."""
+    made_from = {"events": fingerprint(events)}
+    place = Root.of(root)
     if all(is_landed(place, table, day, made_from, settings) for table in WRITTEN):
         command.log(f"replay_events {day}: already landed from this file with these settings; left as it is")
         return {"rows_written": 0, "already_landed": 1}
-    store = Store(session("replay_events"), arguments.root)
-    log = open_log(store.spark, arguments.events, made_from["events"], settings)
+    store = Store(session("replay_events"), root)
+    log = open_log(store.spark, events, made_from["events"], settings)
     store.spark.conf.set("spark.sql.shuffle.partitions", log.partitions)
     if not log.first <= day <= log.last:
-        raise WorkFailedError(f"{arguments.events} has no events on {day}; it has {log.first} to {log.last}")
+        raise WorkFailedError(f"{events} has no events on {day}; it has {log.first} to {log.last}")
 
     counts = {}
     for table, frame in ((logs.requests, log.requests(day)), (logs.items, item_snapshot(log, day))):

@@ -49,6 +49,27 @@ def ranker_distillation(scores_BN: tf.Tensor, ranks_BN: tf.Tensor, tiers_BN: tf.
     return mean_where(_pair_losses(scores_BN), _decided_by_ranker(ranks_BN, tiers_BN, ranked_tier))
 
 
+def ranker_list_mle(scores_BN: tf.Tensor, ranks_BN: tf.Tensor, tiers_BN: tf.Tensor, ranked_tier: int) -> tf.Tensor:
+    """ListMLE of the ranker's order of what it saw, as far as it alone decided it.
+
+        L = 1/|seen| sum_{i seen} ( log ( e^{s_i} + sum_{j: i before j} e^{s_j} ) - s_i )
+
+    ListMLE after Xia et al. (ICML 2008), over a partial order [D]: where feedback may have swapped two items, neither
+    is in the other's denominator. `before` is that of `ranker_distillation`. If it is a total order, this is
+    `ranking_losses.list_mle`.
+
+    Args:
+        ranks_BN, tiers_BN, ranked_tier: as in `ranker_distillation`.
+
+    Returns:
+        [B], 0 for a request without a pair that the ranker decided.
+    """
+    seen_BN = (tiers_BN > 0) & (tiers_BN <= ranked_tier)
+    behind_BNN = tf.where(_decided_by_ranker(ranks_BN, tiers_BN, ranked_tier), scores_BN[:, None], NOTHING)
+    from_here_BN = tf.reduce_logsumexp(tf.concat([behind_BNN, scores_BN[:, :, None]], axis=2), axis=2)
+    return mean_where(from_here_BN - scores_BN, seen_BN)
+
+
 def chunk_alignment(
     scores_BN: tf.Tensor, ranks_BN: tf.Tensor, tiers_BN: tf.Tensor, ranked_tier: int, chunk: int
 ) -> tf.Tensor:

@@ -29,8 +29,8 @@ class Term(NamedTuple):
 
 def hybrid(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[str, Term]:
     """HCCP: L = w_r L_response + w_g L_global + w_l L_local + w_m L_margin; a weight of 0 leaves the term out."""
-    own, easy_BE = _own(batch, scores), scores.ranking[:, tf.shape(batch["levels"])[1] :]
-    placed = _among(batch["levels"], Level.PURCHASED, Level.RANKED)
+    own, easy_BE = _own(batch, scores), _easy_scores(batch, scores)
+    placed = _among(batch["levels"], Level.PURCHASED, Level.SHADOW)
     in_list = batch["levels"] > 0  # among filtered items no order is known: they are in denominators alone
     terms = {
         "loss_response": Term(settings.weight_response, _response(batch, own)),
@@ -54,7 +54,7 @@ def distillation(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[s
     """The response on exposures, and the ranker's order of what it saw."""
     own = _own(batch, scores)
     order_B = baseline_losses.ranker_distillation(
-        own.ranking, batch["ranks"], batch["levels"], LEVEL_CODES[Level.RANKED]
+        own.ranking, batch["ranks"], _ranker_tiers(batch), LEVEL_CODES[Level.RANKED]
     )
     return {
         "loss_response": Term(settings.weight_response, _response(batch, own)),
@@ -84,7 +84,9 @@ def asmol(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[str, Ter
 def copr(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[str, Term]:
     """COPR: the response on exposures, and the alignment with the ranker's list in chunks."""
     own, ranked = _own(batch, scores), LEVEL_CODES[Level.RANKED]
-    alignment_B = baseline_losses.chunk_alignment(own.ranking, batch["ranks"], batch["levels"], ranked, settings.chunk)
+    alignment_B = baseline_losses.chunk_alignment(
+        own.ranking, batch["ranks"], _ranker_tiers(batch), ranked, settings.chunk
+    )
     return {
         "loss_response": Term(settings.weight_response, _response(batch, own)),
         "loss_alignment": Term(settings.weight_auxiliary, alignment_B),
@@ -149,10 +151,39 @@ def lcron(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[str, Ter
     }
 
 
+def ranker_order(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[str, Term]:
+    """The response, ListMLE of what the ranker decided, and InfoNCE of exposed items against the easy ones alone [D].
+
+    Feedback decides nothing of the order, and no easy or filtered item is in it: what pre-ranking dropped and the
+    ranker never saw is not called bad. InfoNCE is the mean over the exposed items.
+    """
+    own, exposed = _own(batch, scores), _among(batch["levels"], Level.PURCHASED, Level.EXPOSED)
+    order_B = baseline_losses.ranker_list_mle(
+        own.ranking, batch["ranks"], _ranker_tiers(batch), LEVEL_CODES[Level.RANKED]
+    )
+    nothing, count_B1 = tf.zeros_like(own.ranking), tf.cast(_count(exposed), tf.float32)[:, None]
+    easy_B = ranking_losses.margin_info_nce(
+        own.ranking,
+        positives_BC=exposed,
+        hard_BC=tf.zeros_like(exposed),
+        margins_BC=nothing,
+        easy_scores_BE=_easy_scores(batch, scores),
+        easy_BE=batch["easy"],
+        temperature=settings.temperature,
+        weights_BC=tf.math.divide_no_nan(1.0, count_B1 + nothing),
+    )
+    return {
+        "loss_response": Term(settings.weight_response, _response(batch, own)),
+        "loss_order": Term(1.0, order_B),
+        "loss_easy": Term(settings.weight_auxiliary, easy_B),
+    }
+
+
 OBJECTIVES: dict[str, Callable[[HccpSettings, Batch, Scores], dict[str, Term]]] = {
     objective.__name__: objective
     for objective in (
         hybrid, bce_unexposed, distillation, asmol, copr, rank_flow, fs_rank_net, fs_lambda_loss, arf, lcron,
+        ranker_order,
     )
 }  # fmt: skip
 
@@ -163,9 +194,23 @@ def _own(batch: Batch, scores: Scores) -> Scores:
     return Scores(*(each[:, :candidates] for each in scores))
 
 
+def _easy_scores(batch: Batch, scores: Scores) -> tf.Tensor:
+    """[B, E]: what orders the easy items."""
+    return scores.ranking[:, tf.shape(batch["levels"])[1] :]
+
+
 def _tiers(batch: Batch) -> tf.Tensor:
-    """int32 [B, N]: the list's levels, then the easy items as the worst tier; 0 for padding."""
-    return tf.concat([batch["levels"], tf.where(batch["easy"], _EASY, 0)], axis=1)
+    """int32 [B, N]: how far the list's items came, then the easy ones as the worst tier; 0 for padding.
+
+    A shadow item came as far as a filtered one.
+    """
+    levels = tf.where(_among(batch["levels"], Level.SHADOW, Level.SHADOW), LEVEL_CODES[Level.FILTERED], batch["levels"])
+    return tf.concat([levels, tf.where(batch["easy"], _EASY, 0)], axis=1)
+
+
+def _ranker_tiers(batch: Batch) -> tf.Tensor:
+    """int32 [B, C]: the list's levels, shadow items among the ranked ones: the ranker's score placed both."""
+    return tf.where(_among(batch["levels"], Level.SHADOW, Level.SHADOW), LEVEL_CODES[Level.RANKED], batch["levels"])
 
 
 def _among(levels: tf.Tensor, best: Level, worst: Level) -> tf.Tensor:
@@ -185,18 +230,28 @@ def _response(batch: Batch, scores: Scores, worst: int = LEVEL_CODES[Level.EXPOS
 
 
 def _margin(settings: HccpSettings, batch: Batch, score_BC: tf.Tensor, easy_BE: tf.Tensor) -> tf.Tensor:
-    """L_margin: purchased and clicked items against the rest of the list and the easy items."""
+    """L_margin: purchased and clicked items against the rest of the list and the easy items.
+
+    Not against shadow items: the lists say where the ranker puts them [D].
+    """
     own, levels = settings, batch["levels"]
-    margins = [0.0] * (LEVEL_CODES[Level.CLICKED] + 1) + [own.margin_exposed, own.margin_ranked, own.margin_filtered]
-    weights = [0.0, 1 + own.weight_clicked + own.weight_purchased, 1 + own.weight_clicked, 0.0, 0.0, 0.0]
+    margins = {Level.EXPOSED: own.margin_exposed, Level.RANKED: own.margin_ranked, Level.FILTERED: own.margin_filtered}
+    clicked = 1 + own.weight_clicked
+    weights = {Level.PURCHASED: clicked + own.weight_purchased, Level.CLICKED: clicked}
+    hard = _among(levels, Level.EXPOSED, Level.FILTERED) & ~_among(levels, Level.SHADOW, Level.SHADOW)
     return ranking_losses.margin_info_nce(
         score_BC,
         positives_BC=_among(levels, Level.PURCHASED, Level.CLICKED),
-        hard_BC=_among(levels, Level.EXPOSED, Level.FILTERED),
-        margins_BC=own.temperature * tf.gather(tf.constant(margins), levels),
+        hard_BC=hard,
+        margins_BC=own.temperature * _by_level(margins, levels),
         easy_scores_BE=easy_BE,
         easy_BE=batch["easy"],
         temperature=own.temperature,
-        weights_BC=tf.gather(tf.constant(weights), levels),
+        weights_BC=_by_level(weights, levels),
         positive_margin=own.temperature * own.margin_positive,
     )
+
+
+def _by_level(values: Mapping[Level, float], levels: tf.Tensor) -> tf.Tensor:
+    """The value of each item's level, 0 where it has none."""
+    return tf.gather(tf.constant([0.0] + [float(values.get(level, 0.0)) for level in Level]), levels)

@@ -16,9 +16,9 @@ class HccpSettings:
     base: the network that scores, a name of `hccp_bases.BASES`.
     objective: what it learns to lower, a name of `hccp_objectives.OBJECTIVES`.
     weight_response, weight_global, weight_local, weight_margin: weights of HCCP's loss terms; 0 leaves one out. Of the
-        other objectives `distillation`, `copr` and `rank_flow` heed the first, the rest none of them.
-    weight_auxiliary: of a baseline's term beside its first one.
-    ranked, filtered: whether that level's items are learned from.
+        other objectives `distillation`, `copr`, `rank_flow` and `ranker_order` heed the first, the rest none of them.
+    weight_auxiliary: of an objective's term beside its first one.
+    ranked, shadow, filtered: whether that level's items are learned from.
     margin_exposed, margin_ranked, margin_filtered: of hard negatives, in units of the temperature; taken from their
         scores, so that a larger one pushes an item less.
     margin_positive: the other form, in the same units: taken from a positive's score, which has to win by that more.
@@ -40,6 +40,7 @@ class HccpSettings:
     weight_margin: float = 1.0
     weight_auxiliary: float = 1.0
     ranked: bool = True
+    shadow: bool = False
     filtered: bool = True
     margin_exposed: float = 1.0
     margin_ranked: float = 0.75
@@ -69,7 +70,7 @@ class HccpSettings:
     @property
     def levels(self) -> tuple[Level, ...]:
         """The levels that are learned from, best first."""
-        left_out = {Level.RANKED: not self.ranked, Level.FILTERED: not self.filtered}
+        left_out = {Level.RANKED: not self.ranked, Level.SHADOW: not self.shadow, Level.FILTERED: not self.filtered}
         return tuple(level for level in Level if not left_out.get(level, False))
 
 
@@ -141,6 +142,29 @@ def margins_reversed() -> HccpSettings:
     return replace(full(), margin_exposed=0.5, margin_filtered=1.0)
 
 
+# --- beyond the paper: what the ranker says of items that pre-ranking dropped
+
+
+def shadow() -> HccpSettings:
+    """full, and in both lists what was only scored for learning, in its place among the ranked items."""
+    return replace(full(), shadow=True)
+
+
+def ranker_order() -> HccpSettings:
+    """The ranker's order alone, shadow items in it; exposed items against easy ones alone."""
+    return replace(shadow(), objective="ranker_order", weight_auxiliary=0.3)
+
+
+def ranker_order_without_shadow() -> HccpSettings:
+    """ranker_order, of what the ranker exposed or was handed."""
+    return replace(ranker_order(), shadow=False)
+
+
+def distillation_shadow() -> HccpSettings:
+    """distillation, with shadow items among the ranked ones."""
+    return replace(distillation(), shadow=True)
+
+
 # --- baselines: other objectives on the same samples
 
 
@@ -196,6 +220,7 @@ ABLATIONS = (
     without_filtered, without_ranked, without_easy, without_global, without_local, without_margin_loss, margin_zero,
     margins_reversed,
 )  # fmt: skip
+SHADOWED = (shadow, ranker_order, ranker_order_without_shadow, distillation_shadow)
 _SWEEP = {"half": 0.5, "1": 1.0, "2": 2.0, "4": 4.0}  # beside margin_zero, in units of the temperature
 MARGINS: dict[str, Callable[[], HccpSettings]] = {
     f"{form.__name__}_{name}": partial(form, margin)
@@ -204,7 +229,7 @@ MARGINS: dict[str, Callable[[], HccpSettings]] = {
 } | {"positive_margin_added_1": partial(positive_margin, -1.0)}
 
 PRESETS: dict[str, Callable[[], HccpSettings]] = {
-    preset.__name__: preset for preset in (full, cold, *BASELINES, *ABLATIONS)
+    preset.__name__: preset for preset in (full, cold, *BASELINES, *ABLATIONS, *SHADOWED)
 } | MARGINS
 
 

@@ -89,6 +89,12 @@ def hccp_baselines() -> Study:
     return Study("hccp", presets("full", *names), reference="exposed_only")
 
 
+def hccp_shadow() -> Study:
+    """What shadow scores add to HCCP and to the ranker's order alone; on logs that have the stage `shadow_ranking`."""
+    names = [preset.__name__ for preset in hccp_presets.SHADOWED]
+    return Study("hccp", presets("full", "distillation", *names), reference="full")
+
+
 def hccp_margins() -> Study:
     """Both forms of the margin, in units of the temperature, from none to four."""
     hard = ("margin_zero", "hard_margin_half", "hard_margin_1", "hard_margin_2", "hard_margin_4")
@@ -121,5 +127,6 @@ STUDIES: dict[str, Callable[[], Study]] = {
     "hccp_ablations": hccp_ablations,
     "hccp_baselines": hccp_baselines,
     "hccp_margins": hccp_margins,
+    "hccp_shadow": hccp_shadow,
     "tiny": tiny,
 }

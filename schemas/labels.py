@@ -18,11 +18,12 @@ class Action(StrEnum):
 
 
 class Stage(StrEnum):
-    """A stage after retrieval, in the funnel's order."""
+    """A stage after retrieval, in the funnel's order; the last one lets nothing through and may be absent."""
 
     PRE_RANKING = "pre_ranking"
     RANKING = "ranking"
     RE_RANKING = "re_ranking"
+    SHADOW_RANKING = "shadow_ranking"  # what pre-ranking dropped and ranking scored all the same, to learn from
 
 
 class TargetGroup(StrEnum):
@@ -34,12 +35,13 @@ class TargetGroup(StrEnum):
 
 
 class Level(StrEnum):
-    """Where in the funnel a sample's item ended, best first."""
+    """Where in the funnel a sample's item ended, best first; `ranked` and `shadow` together as ranking orders."""
 
     PURCHASED = "purchased"
     CLICKED = "clicked"
     EXPOSED = "exposed"
     RANKED = "ranked"
+    SHADOW = "shadow"
     FILTERED = "filtered"
 
 

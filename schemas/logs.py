@@ -39,12 +39,14 @@ stages = Table(
     layer="logs",
     storage="delta",
     optional=True,
-    doc="What one stage after retrieval let through for one request.",
+    doc="What one stage after retrieval let through for one request, or scored without letting it through.",
     key=("request_id", "stage"),
     columns=(
         _REQUEST_ID,
-        Column("stage", pa.string(), "`pre_ranking`, `ranking` or `re_ranking`."),
-        Column("item_ids", IDS, "The items it let through, best first, none twice."),
+        Column(
+            "stage", pa.string(), "`pre_ranking`, `ranking`, `re_ranking`, or `shadow_ranking`, which exposes nothing."
+        ),
+        Column("item_ids", IDS, "The items it let through, best first, none twice; of the last, those it scored."),
         Column("scores", FLOATS, "The stage's scores, as long as item_ids or empty."),
     ),
 )

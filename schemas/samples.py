@@ -45,7 +45,7 @@ hccp_samples = Table(
         Column("request_time", TIME, "Its time."),
         *_HISTORY,
         Column("item_ids", IDS, "The items, best first."),
-        Column("levels", STRINGS, "`purchased`, `clicked`, `exposed`, `ranked` or `filtered`, parallel."),
+        Column("levels", STRINGS, "`purchased`, `clicked`, `exposed`, `ranked`, `shadow` or `filtered`, parallel."),
         Column("teacher_ranks", pa.list_(pa.int32()), "1 for the best, no gaps, parallel."),
         Column("actions", STRINGS, "Strongest attributed action in any scenario, or empty, parallel."),
         Column("in_scenario_actions", STRINGS, "Strongest in-scenario action, or empty, parallel."),

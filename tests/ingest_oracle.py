@@ -16,7 +16,7 @@ MINUTE = 60 * 10**6
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 VOCABULARIES = {
     "action": {"click", "favorite", "cart", "purchase"},
-    "stage": {"pre_ranking", "ranking", "re_ranking"},
+    "stage": {"pre_ranking", "ranking", "re_ranking", "shadow_ranking"},
 }
 NUMBERS = ("tinyint", "int", "bigint", "unsigned", "double", "float", "decimal")
 

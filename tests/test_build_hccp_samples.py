@@ -124,6 +124,92 @@ def test_a_request_without_a_history_is_one_clear_error(spark, by_hand, by_hand_
     )
 
 
+SHADOWED = {
+    "a": {  # every item of its own
+        "pre_ranking": ([1, 2, 3, 4, 5, 6], []),
+        "ranking": ([2, 1, 3, 4, 5, 6], [0.9, 0.8, 0.7, 0.6, 0.5, 0.4]),
+        "shadow_ranking": ([9, 8, 6, 7, 11], [0.95, 0.7, 0.65, 0.5, 0.1]),
+    },
+    "b": {"pre_ranking": ([1, 2], []), "ranking": ([2, 1], []), "shadow_ranking": ([4, 3], [0.9, 0.1])},
+    "c": {"ranking": ([1, 2], [0.9, 0.2]), "shadow_ranking": ([3], [0.5])},
+    "d": {"pre_ranking": ([1, 2], []), "re_ranking": ([1, 2], [0.9, 0.2]), "shadow_ranking": ([3], [0.5])},
+    "e": {"pre_ranking": ([1, 2], []), "ranking": ([2, 1], [0.9, 0.2])},
+    "f": {
+        "pre_ranking": ([1, 2], []),
+        "ranking": ([2, 1], [0.9, 0.2]),
+        "shadow_ranking": (list(range(100, 105)), [0.1] * 5),
+    },
+}
+
+
+def shadowed_funnel(stages: dict) -> dict:
+    """The logs of requests with these stages; each exposed 1, a also 3, which was clicked."""
+    retrieved = {name: [1, 2, 3, 4] for name in "bcde"} | {"a": list(range(1, 13)), "f": [1, 2, *range(100, 150)]}
+    return {
+        "requests": [(name, user, "homepage", at("10:00")) for user, name in enumerate(stages, 1)],
+        "retrievals": [(name, "hot", retrieved[name], []) for name in stages],
+        "stages": [(name, stage, *lists) for name, logged in stages.items() for stage, lists in logged.items()],
+        "impressions": [row for name in stages for row in shown(name, *([1, 3] if name == "a" else [1]))],
+        "conversions": [acted(0, 1, 3, "click", at("10:05"), "homepage", "a")],
+    }
+
+
+@pytest.fixture(scope="module")
+def shadowed(spark, tmp_path_factory):
+    return prepared(spark, tmp_path_factory.mktemp("shadowed"), **shadowed_funnel(SHADOWED))
+
+
+def leveled(row: dict) -> list[tuple]:
+    return list(zip(row["item_ids"], row["levels"], strict=True))
+
+
+def test_a_shadow_item_is_placed_among_the_ranked_by_the_rankers_score(shadowed):
+    """3 was clicked, 1 shown. 9's .95 beats them all, but feedback comes first; 8 ties with 3, the ranking's third, and
+    beats 4; 7 ties with 5; 11 beats none. 6 passed pre-ranking: it is ranked. Left of what was dropped: 10, 12."""
+    assert leveled(shadowed["a"]) == [
+        (3, "clicked"), (1, "exposed"), (9, "shadow"), (2, "ranked"), (8, "shadow"), (4, "ranked"), (5, "ranked"),
+        (7, "shadow"), (6, "ranked"), (11, "shadow"), (10, "filtered"), (12, "filtered"),
+    ]  # fmt: skip
+    assert shadowed["a"]["teacher_ranks"] == tuple(range(1, 13))
+    assert shadowed["a"]["sampling_weights"] == (1.0,) * 12
+
+
+def test_without_scores_to_compare_shadow_items_come_behind_the_ranked(shadowed):
+    """b: the ranking has none. d: re_ranking stands in, and its scores may be another model's."""
+    assert leveled(shadowed["b"]) == [(1, "exposed"), (2, "ranked"), (4, "shadow"), (3, "shadow")]
+    assert leveled(shadowed["d"]) == [(1, "exposed"), (2, "ranked"), (3, "shadow"), (4, "filtered")]
+
+
+def test_a_shadow_item_needs_no_pre_ranking_row(shadowed):
+    assert leveled(shadowed["c"]) == [(1, "exposed"), (3, "shadow"), (2, "ranked")]
+
+
+def test_a_shadow_item_is_not_drawn_as_filtered_too(shadowed):
+    """50 were dropped, 5 of them scored: 40 of 45 are drawn, each for 45 / 40, and the shadow items for themselves."""
+    row = shadowed["f"]
+    items = {level: [item for item, one in leveled(row) if one == level] for level in ("shadow", "filtered")}
+    assert items["shadow"] == [100, 101, 102, 103, 104]
+    assert len(items["filtered"]) == 40
+    assert set(items["filtered"]) <= set(range(105, 150))
+    weights = dict(zip(row["item_ids"], row["sampling_weights"], strict=True))
+    assert {weights[item] for item in items["shadow"]} == {1.0}
+    assert {weights[item] for item in items["filtered"]} == {1.125}
+
+
+def test_requests_without_the_stage_have_the_rows_of_a_date_without_it(spark, shadowed, tmp_path):
+    """e has no shadow row among others that do; then nobody has one, and what was shadow is ranked by nothing."""
+    none = {name: {stage: lists for stage, lists in logged.items() if stage != "shadow_ranking"}
+            for name, logged in SHADOWED.items()}  # fmt: skip
+    plain = prepared(spark, tmp_path, **shadowed_funnel(none))
+    assert plain["e"] == shadowed["e"]
+    assert leveled(plain["e"]) == [(1, "exposed"), (2, "ranked"), (3, "filtered"), (4, "filtered")]
+    assert {level for row in plain.values() for level in row["levels"]} == {"clicked", "exposed", "ranked", "filtered"}
+    ranked = {name: [item for item, level in leveled(row) if level == "ranked"] for name, row in plain.items()}
+    assert ranked == {
+        name: [item for item, level in leveled(row) if level == "ranked"] for name, row in shadowed.items()
+    }
+
+
 def probabilities(weights: list[float], count: int) -> list[float]:
     """min(1, c w) that sum to count, by raising the number of capped items until none is above 1."""
     if len(weights) <= count:

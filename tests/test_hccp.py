@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from jobs import train_hccp
+from jobs.command import WorkFailedError
 from models import checkpoint, hccp, hccp_inputs, inputs
 from models.catalogue import Catalogue
 from models.checkpoint import ModelDirectory
@@ -20,7 +21,7 @@ from tests.planted_funnel import Funnel
 
 FIRST = date(2020, 1, 1)
 SECOND, THIRD = FIRST + timedelta(1), FIRST + timedelta(2)
-P, C, E, R, F = (hccp_inputs.LEVEL_CODES[level] for level in Level)
+P, C, E, R, S, F = (hccp_inputs.LEVEL_CODES[level] for level in Level)
 NOON_1970 = 43_200_000_000
 
 
@@ -74,6 +75,18 @@ def test_levels_left_out_play_no_part():
     settings = replace(full(), filtered=False, unknown_share=0.0)
     in_batch = [assembled(settings, seed)["rows"][:, 4 : 4 + settings.in_batch_easy] for seed in range(20)]
     assert {*np.unique(in_batch)} == {5, 6, 7, 9}  # not 8, the filtered one
+
+
+def test_shadow_items_are_learned_from_where_the_settings_say_so():
+    def levels(settings):
+        samples = two_requests() | {"levels": Ragged.of([[P, S, R, F], [E]])}
+        catalogue = catalogue_of([5, 6, 7, 8, 9])
+        counts = {day: np.zeros((catalogue.rows, 4), np.float32) for day in (0, 1)}
+        return hccp_inputs.assemble(samples, catalogue, counts, settings, np.random.default_rng(0))["levels"].tolist()
+
+    assert levels(full()) == [[P, 0, R, F], [E, 0, 0, 0]]
+    assert levels(PRESETS["shadow"]()) == levels(PRESETS["ranker_order"]()) == [[P, S, R, F], [E, 0, 0, 0]]
+    assert levels(PRESETS["ranker_order_without_shadow"]()) == [[P, 0, R, F], [E, 0, 0, 0]]
 
 
 def test_some_items_are_trained_as_unknown():
@@ -174,6 +187,8 @@ def test_a_loaded_model_grows_and_keeps_what_it_knew(tmp_path):
 def test_what_is_missing_or_unknown_is_said(root, capsys):
     with pytest.raises(MissingDataError, match="2020-02-02"):
         trained(root, date(2020, 2, 2), "--size", "tiny")
+    with pytest.raises(WorkFailedError, match="hold no item of level shadow, which shadow-tiny learns from"):
+        trained(root, SECOND, "--size", "tiny", "--preset", "shadow")
     with pytest.raises(SystemExit) as stopped:
         train_hccp.arg_parser().parse_args(["--root", root, "--date", "2020-01-01", "--preset", "full,fast"])
     assert stopped.value.code == 2

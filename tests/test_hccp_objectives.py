@@ -15,7 +15,7 @@ from models.hccp_objectives import OBJECTIVES
 from models.hccp_presets import MARGINS, PRESETS, full, sized
 from schemas.labels import Level
 
-P, C, E, R, F = (LEVEL_CODES[level] for level in Level)
+P, C, E, R, S, F = (LEVEL_CODES[level] for level in Level)
 LN2 = math.log(2)
 TERMS = {
     "hybrid": {"loss_response", "loss_global", "loss_local", "loss_margin"},
@@ -28,6 +28,7 @@ TERMS = {
     "fs_lambda_loss": {"loss_pairs"},
     "arf": {"loss_recall", "loss_order"},
     "lcron": {"loss_cascade", "loss_single"},
+    "ranker_order": {"loss_response", "loss_order", "loss_easy"},
 }
 LEFT_OUT = {
     "exposed_only": {"loss_global", "loss_local", "loss_margin"},
@@ -99,9 +100,12 @@ def test_terms_see_what_they_should(objective):
             "loss_cascade": -(2 * math.log(3 / 5) + 2 * math.log(1 - 3 / 5 * 1 / 5)) / 5,
             "loss_single": -(2 * math.log(2 / 5) + 3 * math.log(3 / 5)) / 5,
         },
+        # Who put the bought one before the shown one is not known: each has the ranked one behind it, which has none.
+        "ranker_order": {"loss_response": (yes + no) / 2, "loss_order": 2 * LN2 / 3, "loss_easy": LN2},
     }[objective]
     assert {name: plain[name] for name in wanted} == pytest.approx(wanted, rel=1e-4, abs=1e-6)
-    auxiliary = {"loss_distillation", "loss_alignment", "loss_tutor", "loss_order", "loss_single"}
+    auxiliary = {"loss_distillation", "loss_alignment", "loss_tutor", "loss_single", "loss_easy"}
+    auxiliary |= {"loss_order"} if objective == "arf" else set()
     assert all(weight == 0.25 for name, (weight, _) in alike.items() if name in auxiliary)
 
 
@@ -113,6 +117,37 @@ def test_the_right_order_costs_less_than_its_reverse(objective):
     better, worse = (losses(objective, scores, LONG, sort_temperature=5.0) for scores in (right, right[::-1]))
     for name in TERMS[objective] - {"loss_response"}:
         assert 0 < better[name][1] < worse[name][1], name
+
+
+# The ranker scored the second shadow item below the ranked one, the first above it.
+SHADOWED = batch_of([P, E, S, R, S, F], [4] + [0] * 5, [4] + [0] * 5, [1] * 6, [True, False])
+
+
+def test_a_shadow_item_stands_where_the_ranker_put_it():
+    """All scores alike: a term counts what it compares. L_margin has weight 4 of the bought item, and no margins."""
+
+    def values(objective, **changes):
+        return {name: value for name, (_, value) in losses(objective, [0] * 7 + [9], SHADOWED, **changes).items()}
+
+    none = {"margin_exposed": 0.0, "margin_ranked": 0.0, "margin_filtered": 0.0}
+    hybrid = values("hybrid", **none)
+    assert hybrid["loss_global"] == pytest.approx(sum(math.log(n) for n in (6, 5, 4, 3, 2)) / 5, rel=1e-5)
+    assert hybrid["loss_local"] == pytest.approx(sum(math.log(n) for n in (5, 4, 3, 2, 1)) / 5, rel=1e-5)
+    assert hybrid["loss_margin"] == pytest.approx(4 * math.log(1 + 3 + 1), rel=1e-5)  # exposed, ranked, filtered; easy
+    order = values("ranker_order")["loss_order"]
+    assert order == pytest.approx(sum(math.log(n) for n in (4, 4, 3, 2, 1)) / 5, rel=1e-5)
+    # Of how far an item came, it came as far as the filtered one: four tiers have worse ones.
+    assert values("fs_rank_net")["loss_pairs"] == pytest.approx(4 * LN2, rel=1e-5)
+
+
+@pytest.mark.parametrize("objective", ["hybrid", "distillation", "copr", "ranker_order"])
+def test_the_rankers_order_of_shadow_items_costs_less_than_its_reverse(objective):
+    right, wrong = [5, 4, 3, 2, 1, 0, 0, 0], [5, 4, 1, 2, 3, 0, 0, 0]
+    better, worse = (losses(objective, scores, SHADOWED, chunk=1) for scores in (right, wrong))
+    ordered = {"loss_global", "loss_local", "loss_distillation", "loss_alignment", "loss_order"} & {*better}
+    assert ordered
+    for name in ordered:
+        assert better[name][1] < worse[name][1], name
 
 
 def test_copr_aligns_with_what_the_ranker_decided():

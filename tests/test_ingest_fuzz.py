@@ -63,7 +63,7 @@ USUAL = {
     "list<item: float>": ("list<float>", [None, []]),
     "string": ("string", IDS[:5]),
 }
-WORDS = {"action": ["click", "purchase"], "stage": ["ranking", "pre_ranking"], "channel": ["hot", "cf"]}
+WORDS = {"action": ["click", "purchase"], "stage": ["ranking", "shadow_ranking"], "channel": ["hot", "cf"]}
 LISTS = [f"list<{kind}>" for kind in ("bigint", "int", "double", "float", "string", "decimal", "null", "bool")]
 EXTRA = ["colour", "of.two", "it's", "back`tick", "two words", "_hidden", "date", "Größe", "reason", "select", ""]
 

@@ -59,7 +59,7 @@ def test_decode_codes_actions_and_levels():
     batch = inputs.decode(rows)
     assert batch["history_actions"].values.tolist() == [0, 4, 2, 3]
     assert batch["history_actions"].offsets.tolist() == [0, 2, 4]
-    assert batch["levels"].values.tolist() == [5]
+    assert batch["levels"].values.tolist() == [6]
     assert batch["sampling_weights"].values.tolist() == [2.0]
 
 

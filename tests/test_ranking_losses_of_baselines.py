@@ -42,6 +42,19 @@ def test_ranker_distillation_by_hand():
     np.testing.assert_allclose(loss, [sum(math.log(1 + odd) for odd in odds) / 5], 1e-6)
 
 
+def test_ranker_list_mle_by_hand():
+    # As above: 1 and 2 stand before 3 and 1, not before one another; 3 before 1, which is last; 9 was never seen.
+    loss = baseline_losses.ranker_list_mle(
+        logs([1, 2, 3, 1, 9]), ints([1, 2, 3, 4, 5]), ints([CLICKED, EXPOSED, RANKED, RANKED, FILTERED]), RANKED
+    )
+    np.testing.assert_allclose(loss, [(math.log(5 / 1) + math.log(6 / 2) + math.log(4 / 3)) / 4], 1e-6)
+    # One tier is a total order: ListMLE's 3, 2, 1 of 6, then 2, 1 of 3, then the last.
+    loss = baseline_losses.ranker_list_mle(
+        logs([2, 9, 3, 1]), ints([2, 9, 1, 3]), ints([RANKED, 0, RANKED, RANKED]), RANKED
+    )
+    np.testing.assert_allclose(loss, [(math.log(6 / 3) + math.log(3 / 2)) / 3], 1e-6)
+
+
 def test_chunk_alignment_by_hand():
     # Chunks of one: d(1,2) = 1 - 1/log2 3, d(2,3) = 1/log2 3 - 1/2, d(1,3) = 2 (1 - 1/2) = 1. e^s = 1, 2, 4.
     scores, ranks, tiers = logs([4, 1, 2, 99]), ints([3, 1, 2, 4]), ints([RANKED, RANKED, RANKED, FILTERED])
@@ -151,6 +164,7 @@ LOSSES = {
     ),
     "multi_positive_softmax": lambda w, s: baseline_losses.multi_positive_softmax(s, exposed(w), w["tiers"] > 0),
     "ranker_distillation": lambda w, s: baseline_losses.ranker_distillation(s, w["ranks"], w["tiers"], RANKED),
+    "ranker_list_mle": lambda w, s: baseline_losses.ranker_list_mle(s, w["ranks"], w["tiers"], RANKED),
     "chunk_alignment": lambda w, s: baseline_losses.chunk_alignment(s, w["ranks"], w["tiers"], RANKED, 2),
     "successor_tutoring": lambda w, s: baseline_losses.successor_tutoring(s, exposed(w), w["tiers"] == RANKED),
     "full_stage_rank_net": lambda w, s: baseline_losses.full_stage_rank_net(s, w["tiers"]),

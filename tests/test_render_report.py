@@ -134,6 +134,7 @@ def test_the_funnel_counts_requests_and_items(full):
     # 9 retrieved items over 3 requests; r1's 3 pass pre-ranking; ETG 5 of 3 requests; RTG 4 and ITG 2
     assert "retrieved, all channels 3" in text
     assert "after pre_ranking 3 100.0 %" in text
+    assert "after shadow_ranking" not in text  # it is logged, and no step of the funnel
     assert "exposed (ETG) 1.67" in text
     assert "acted on (RTG or ITG) 2 " in text
 

@@ -1,6 +1,7 @@
 """A log of 16 events, worked by hand: requests, channels, names, and that nothing looks ahead."""
 
 import functools
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -12,6 +13,8 @@ from pyspark.sql import functions as F
 from jobs import replay_events
 from jobs.command import WorkFailedError
 from jobs.replay import cascade
+from jobs.replay.answers import answer, by_user
+from jobs.replay.ranker import Ranker
 from jobs.replay.sessions import with_requests
 from jobs.replay.settings import DAY, Settings
 from schemas import logs
@@ -265,11 +268,78 @@ def test_pre_ranking_by_hand():
     own = [[{"item_id": 8, "category_id": 5, "uses": 1}, {"item_id": 9, "category_id": 6, "uses": 1}]]
     batch = pa.RecordBatch.from_pydict({"own": pa.array(own)})
     catalogue = cascade.Catalogue(empty, empty, np.zeros((0, 2)), most_uses=7)
-    kept = cascade.pre_rank(lists, batch, catalogue, Settings("taobao", channel_size=4, pre_ranked=2))
+    settings = Settings("taobao", channel_size=4, pre_ranked=2)
+    kept = cascade.pre_rank(cascade.merge(lists, batch, catalogue, settings), settings)
     assert kept.item.tolist() == [1, 3]
     assert kept.pre_score.tolist() == [1.5, 1.041667]
     assert [cascade.CHANNELS[channel] for channel in kept.channel] == ["hot", "hot"]
     np.testing.assert_allclose(kept.features, [[0.4, 0, 0, 1, 0.5, 0], [0, 0, 0, 2 / 3, 0.25, 0.5]])
+
+
+@pytest.mark.parametrize(("dropped", "asked"), [(7, 3), (4, 4), (2, 5), (0, 3)])
+def test_every_dropped_candidate_is_in_the_shadow_equally_often(dropped, asked):
+    """Of 84 rows with chances 0, 1/84, ...; each row keeps its first two."""
+    rows, width = 84, 2 + dropped
+    row, item = np.repeat(np.arange(rows), width), np.tile(np.arange(width), rows)
+    candidates = cascade.Candidates(row, item, 0 * row, -item, np.zeros((len(row), 0)))
+    settings = Settings("taobao", pre_ranked=2, shadow_ranked=asked)
+    found = cascade.shadow(candidates, np.arange(rows) / rows, settings)
+    size = min(dropped, asked)
+    assert np.bincount(found.row, minlength=rows).tolist() == [size] * rows
+    times = np.bincount(found.item, minlength=width)
+    assert times[:2].tolist() == [0, 0]
+    assert times[2:] == pytest.approx(np.full(dropped, rows * size / max(dropped, 1)), abs=1)
+
+
+def test_shadow_scores_by_hand_change_nothing_else():
+    """Two users, one with two requests, and hot items 1 to 5, of which pre-ranking keeps the first. A shadow of two of
+    the other four, each half a point wide: from .25 on, 2 and 4; from .75 on, 3 and 5. The ranker's only weight is -10
+    of popularity, which is log(1 + uses) / log 32 = .8, .6, .4, .2."""
+    uses = np.array([31, 15, 7, 3, 1])
+    none = np.zeros(0, np.int64)
+    hot = cascade.Found(np.zeros(5, np.int64), np.arange(1, 6), uses.astype(float), uses, np.full(5, -1))
+    catalogue = cascade.Catalogue(hot, cascade.Found(*[none] * 5), np.zeros((0, 2)), most_uses=31)
+    known = [(name, pa.int64()) for name in ("item_id", "uses", "category_id")]
+    own, near = pa.list_(pa.struct(known)), pa.list_(pa.struct([*known, ("part", pa.float64())]))
+    asked = [[("u1-a", moment("25 09:00:00")), ("u1-b", moment("25 10:00:00"))], [("u2-a", moment("25 09:00:00"))]]
+    requests = pa.list_(pa.struct([("request_id", pa.string()), ("request_time", pa.timestamp("us", "UTC"))]))
+    batch = pa.RecordBatch.from_pydict(
+        {
+            "own": pa.array([None, None], own),
+            "near": pa.array([None, None], near),
+            "factors": pa.array([None, None], pa.list_(pa.float32())),
+            "requests": pa.array(
+                [[dict(zip(("request_id", "request_time"), one, strict=True)) for one in user] for user in asked],
+                requests,
+            ),
+            "chance": pa.array([0.25, 0.75]),
+        }
+    )
+    ranker = Ranker((0.0, 0.0, 0.0, -10.0, 0.0, 0.0))
+    settings = Settings("taobao", channel_size=5, pre_ranked=1)
+    plain = answer(batch, catalogue, ranker, settings)
+    shadowed = answer(batch, catalogue, ranker, replace(settings, shadow_ranked=2))
+    rows = shadowed[logs.stages].to_pylist()
+    assert [row for row in rows if row["stage"] != "shadow_ranking"] == plain[logs.stages].to_pylist()
+    assert {row["stage"] for row in plain[logs.stages].to_pylist()} == {"pre_ranking", "ranking", "re_ranking"}
+    for table in (logs.retrievals, logs.impressions):
+        assert shadowed[table] == plain[table]
+    found = {row["request_id"]: row for row in rows if row["stage"] == "shadow_ranking"}
+    assert {name: row["item_ids"] for name, row in found.items()} == {"u1-a": [4, 2], "u1-b": [4, 2], "u2-a": [5, 3]}
+    assert found["u1-a"]["scores"] == pytest.approx([1 / (1 + np.exp(4)), 1 / (1 + np.exp(8))], rel=1e-5)
+    assert found["u2-a"]["scores"] == pytest.approx([1 / (1 + np.exp(2)), 1 / (1 + np.exp(6))], rel=1e-5)
+
+
+def test_the_shadow_of_a_user_is_another_one_each_date(spark):
+    def chances(time: str) -> dict[int, float]:
+        rows = [(f"{user}-{n}", user, moment(time)) for user in range(200) for n in range(2)]
+        asked = spark.createDataFrame(rows, "request_id string, user_id bigint, request_time timestamp")
+        return {row["user_id"]: row["chance"] for row in by_user(asked, Settings("taobao")).collect()}
+
+    first, again, other = chances("25 09:00:00"), chances("25 21:00:00"), chances("26 09:00:00")
+    assert first == again
+    assert sum(first[user] == other[user] for user in first) < 5
+    assert 0 <= min(first.values()) < 0.1 < 0.9 < max(first.values()) < 1
 
 
 def test_faults_of_the_input_are_said_in_one_line(spark, tmp_path):

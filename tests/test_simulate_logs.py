@@ -223,6 +223,49 @@ def test_dials_move_what_they_name(tmp_path):
     assert 2.5 < dense / land(str(tmp_path / "again"), SMALL, DAY)[1].requests < 3.5
 
 
+@pytest.fixture(scope="module")
+def shadowed(tmp_path_factory):
+    """The small world, its ranker scoring up to 20 dropped candidates a request."""
+    root = tmp_path_factory.mktemp("shadowed")
+    land(str(root), replace(SMALL, shadow_ranked=20), DAY)
+    return root
+
+
+def test_shadow_scores_change_nothing_else(world, shadowed):
+    ours, theirs = digests(world), digests(shadowed)
+    assert {path for path in ours if path.endswith(".parquet") and ours[path] != theirs[path]} == {
+        path for path in ours if path.startswith("landing/stages/") and path.endswith(".parquet")
+    }
+    plain = landed(world, "stages")
+    assert [row for row in landed(shadowed, "stages") if row["stage"] != "shadow_ranking"] == plain
+    assert {row["stage"] for row in plain} == {"pre_ranking", "ranking", "re_ranking"}
+
+
+def test_shadow_scores_are_of_dropped_candidates_on_the_rankers_line(shadowed):
+    """Standardised over what was kept, a score is .92 x truth + sqrt(1 - .92 ** 2) x noise: the noise of the kept ones
+    has mean 0 and deviation 1 exactly, that of some 5,000 others nearly."""
+    candidates = {row["request_id"]: row for row in landed(shadowed, "_truth/candidates")}
+    stages = {(row["request_id"], row["stage"]): row for row in landed(shadowed, "stages")}
+    noises: dict[str, list] = {"ranking": [], "shadow_ranking": []}
+    for request_id, row in candidates.items():
+        clicks = np.array(row["click_probabilities"])
+        truth = dict(zip(row["item_ids"], np.log(clicks / (1 - clicks)), strict=True))
+        kept = stages[request_id, "pre_ranking"]["item_ids"]
+        shadow = stages[request_id, "shadow_ranking"]["item_ids"]
+        assert not set(shadow) & set(kept)
+        assert set(shadow) <= set(truth)
+        assert len(shadow) == min(20, len(truth) - len(kept))
+        line = [truth[item] for item in kept]
+        for stage, found in noises.items():
+            logged = stages[request_id, stage]
+            standard = (np.array([truth[item] for item in logged["item_ids"]]) - np.mean(line)) / np.std(line)
+            found += list((np.array(logged["scores"]) - 0.92 * standard) / np.sqrt(1 - 0.92**2))
+    assert len(noises["shadow_ranking"]) > 4000
+    for found in noises.values():
+        assert np.mean(found) == pytest.approx(0, abs=0.06)
+        assert np.std(found) == pytest.approx(1, abs=0.05)
+
+
 def test_duplicates_and_conflicts_land_when_asked_for(world, tmp_path):
     land(str(tmp_path), replace(SMALL, duplicates=0.1, conflicts=0.1), DAY)
     clean = {row["event_id"]: row for row in landed(world, "conversions")}

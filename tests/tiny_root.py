@@ -68,6 +68,7 @@ def put_logs(root) -> None:
             ("r1", "pre_ranking", [3, 1, 2], []),
             ("r1", "ranking", [3, 1], []),
             ("r1", "re_ranking", [3, 1], []),
+            ("r1", "shadow_ranking", [4], []),
         ],
     }
     bad = ("e99", 1, 3, "share", example.at("10:06"), "homepage", None, example.at("10:07"))

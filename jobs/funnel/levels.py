@@ -27,37 +27,39 @@ def leveled(requests: DataFrame, seed: int) -> DataFrame:
             purchased, clicked, exposed list<int64>: the exposed items, by strongest in-scenario action,
             ranking list<int64>: the output of ranking, or of what stands in for it, best first,
             pre_ranking list<int64> or null: the output of pre_ranking,
-            channels list<list<int64>>: what each channel returned, best first.
+            channels list<list<int64>>: what each channel returned, best first,
+            shadow array<struct<rank, place, item_id>>: what ranking scored of what pre-ranking dropped; rank: how many
+                items of the ranking score as high or higher; place: in the stage's own list.
     """
-    shown = (Level.PURCHASED, Level.CLICKED, Level.EXPOSED)
-    sizes = {level: F.size(level.value) for level in shown}
-    sizes |= {Level.RANKED: F.size("ranked"), Level.FILTERED: F.size("filtered")}
+    shown = [level.value for level in (Level.PURCHASED, Level.CLICKED, Level.EXPOSED)]
+    sizes = {level: F.size(level) for level in (*shown, Level.FILTERED.value)}
+    *heads, last = (F.array_repeat(F.lit(level), size) for level, size in sizes.items())
     alike = F.array_repeat(F.lit(1.0), F.size("shown"))
-    weights = F.transform("ranked.rank", lambda rank: inverse_probability(F.log2(rank + 1), F.col("factor")))
     inverse = F.array_repeat(F.greatest(F.lit(1.0), F.col("dropped") / FILTERED), F.size("filtered"))
     return (
         _gathered(_measured(requests), seed)
         .withColumn("ranked", _ranked())
         .withColumn("filtered", _merged())
-        .withColumn(
-            "item_ids",
-            F.concat(*(_as_ranked(level.value) for level in shown), F.col("ranked.item_id"), "filtered"),
-        )
-        .withColumn("levels", F.concat(*(F.array_repeat(F.lit(level.value), size) for level, size in sizes.items())))
-        .withColumn("sampling_weights", F.concat(alike, weights, inverse).cast("array<float>"))
+        .withColumn("scored", _scored())
+        .withColumn("item_ids", F.concat(*(_as_ranked(level) for level in shown), F.col("scored.item_id"), "filtered"))
+        .withColumn("levels", F.concat(*heads, F.col("scored.level"), last))
+        .withColumn("sampling_weights", F.concat(alike, F.col("scored.weight"), inverse).cast("array<float>"))
     )
 
 
 def _measured(requests: DataFrame) -> DataFrame:
     """Add what the draws need to know of a request as a whole.
 
-    shown: all exposed items; above: all items of a level before `filtered`, or null if pre-ranking was not logged;
-    dropped: how many were retrieved and dropped by pre-ranking; ranks: of the unexposed; factor: of their weights.
+    shown: all exposed items; shadow: without items of a better level; above: all items of a level before `filtered`, or
+    null if pre-ranking was not logged; dropped: how many were retrieved and are none of those; ranks: of the unexposed;
+    factor: of their weights.
     """
+    better = F.concat(F.coalesce("pre_ranking", F.array().cast("array<bigint>")), "shown", "ranking")
     dropped = F.when(F.col("above").isNotNull(), F.size(F.array_except(F.flatten("channels"), "above")))
     return (
         requests.withColumn("shown", F.concat("purchased", "clicked", "exposed"))
-        .withColumn("above", F.concat("pre_ranking", "shown", "ranking"))
+        .withColumn("shadow", F.filter("shadow", lambda one: ~F.array_contains(better, one["item_id"])))
+        .withColumn("above", F.concat("pre_ranking", "shown", "ranking", "shadow.item_id"))
         .withColumn("dropped", F.coalesce(dropped, F.lit(0)))
         .withColumn("ranks", _unexposed_ranks())
         .withColumn("factor", capped_factor(F.transform("ranks", lambda rank: 1 / F.log2(rank + 1)), RANKED))
@@ -123,6 +125,23 @@ def _ranked() -> Column:
     """array<struct<rank, item_id>>: the 10 with the smallest keys, in the ranking's order."""
     drawn = smallest(F.col("near_ranked"), RANKED)
     return F.sort_array(F.arrays_zip(drawn["rank"].alias("rank"), drawn["item_id"].alias("item_id")))
+
+
+def _scored() -> Column:
+    """array<struct<rank, place, item_id, level, weight>>: the ranked and the shadow items, in the ranker's order.
+
+    A shadow item's rank is that of the last ranked item that it does not beat: it comes right behind it.
+    """
+
+    def part(level: Level, places: Column, weights: Column) -> Column:
+        rank, item_id = (F.col(f"{level.value}.{name}").alias(name) for name in ("rank", "item_id"))
+        named = F.array_repeat(F.lit(level.value), F.size(level.value))
+        return F.arrays_zip(rank, places.alias("place"), item_id, named.alias("level"), weights.alias("weight"))
+
+    weights = F.transform("ranked.rank", lambda rank: inverse_probability(F.log2(rank + 1), F.col("factor")))
+    ranked = part(Level.RANKED, F.array_repeat(F.lit(0), F.size("ranked")), weights)
+    shadow = part(Level.SHADOW, F.col("shadow.place"), F.array_repeat(F.lit(1.0), F.size("shadow")))
+    return F.sort_array(F.concat(ranked, shadow))
 
 
 def _merged() -> Column:

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from jobs.replay import cascade
 from jobs.replay.cascade import CHANNELS
 from jobs.replay.channels import Channels, questions
-from jobs.replay.ranker import Ranker
+from jobs.replay.ranker import Ranker, chance
 from jobs.replay.settings import Settings
 from schemas.labels import Stage
 from schemas.logs import impressions, retrievals, stages
@@ -57,7 +57,7 @@ def write(
             file.close()
         yield pa.RecordBatch.from_pydict({"rows": [written]})
 
-    _batchwise(channels, _by_user(asked), settings, over, "rows bigint").collect()
+    _batchwise(channels, by_user(asked, settings), settings, over, "rows bigint").collect()
 
 
 def exposed(channels: Channels, ranker: Ranker, asked: DataFrame, settings: Settings) -> DataFrame:
@@ -68,7 +68,7 @@ def exposed(channels: Channels, ranker: Ranker, asked: DataFrame, settings: Sett
             shown = answer(batch, catalogue, ranker, settings)[impressions]
             yield from shown.select(["request_id", "item_id"]).combine_chunks().to_batches()
 
-    return _batchwise(channels, _by_user(asked), settings, over, "request_id string, item_id bigint")
+    return _batchwise(channels, by_user(asked, settings), settings, over, "request_id string, item_id bigint")
 
 
 def examples(channels: Channels, users: DataFrame, settings: Settings) -> DataFrame:
@@ -76,7 +76,8 @@ def examples(channels: Channels, users: DataFrame, settings: Settings) -> DataFr
 
     def over(batches: Iterator[pa.RecordBatch], catalogue: cascade.Catalogue) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            kept = cascade.pre_rank(cascade.retrieve(batch, catalogue, settings), batch, catalogue, settings)
+            found = cascade.retrieve(batch, catalogue, settings)
+            kept = cascade.pre_rank(cascade.merge(found, batch, catalogue, settings), settings)
             offsets = np.arange(0, kept.features.size + 1, len(cascade.FEATURES), dtype=np.int32)
             yield pa.RecordBatch.from_pydict(
                 {
@@ -92,25 +93,32 @@ def examples(channels: Channels, users: DataFrame, settings: Settings) -> DataFr
 def answer(
     batch: pa.RecordBatch, catalogue: cascade.Catalogue, ranker: Ranker, settings: Settings
 ) -> dict[Table, pa.Table]:
-    """The rows of each of ANSWERED for a batch of channels.questions with a column `requests`.
+    """The rows of each of ANSWERED for a batch of channels.questions with two columns more.
 
-    requests: list<struct<request_id, request_time>> of the user; all of them get the same answer.
+    requests: list<struct<request_id, request_time>> of the user; all of them get the same answer. chance: in [0, 1),
+    what decides the shadow's draw.
     """
     found = cascade.retrieve(batch, catalogue, settings)
-    kept = cascade.pre_rank(found, batch, catalogue, settings)
+    candidates = cascade.merge(found, batch, catalogue, settings)
+    kept = cascade.pre_rank(candidates, settings)
     score = ranker.score(kept)
     ranking, shown = cascade.rank(kept, score), cascade.spread(kept, score, settings)
     users = batch.num_rows
     channels = {
         name: (_lists(users, one.row, one.item), _lists(users, one.row, one.score)) for name, one in found.items()
     }
+    passed = [
+        (Stage.PRE_RANKING, kept, np.arange(len(kept.row)), kept.pre_score),
+        (Stage.RANKING, kept, ranking, score),
+        (Stage.RE_RANKING, kept, shown, score),
+    ]
+    if settings.shadow_ranked:
+        shadow = cascade.shadow(candidates, batch.column("chance").to_numpy(), settings)
+        shadow_score = ranker.score(shadow)
+        passed.append((Stage.SHADOW_RANKING, shadow, cascade.rank(shadow, shadow_score), shadow_score))
     staged = {
-        stage: (_lists(users, kept.row[order], kept.item[order]), _lists(users, kept.row[order], value[order]))
-        for stage, order, value in (
-            (Stage.PRE_RANKING, np.arange(len(kept.row)), kept.pre_score),
-            (Stage.RANKING, ranking, score),
-            (Stage.RE_RANKING, shown, score),
-        )
+        stage: (_lists(users, items.row[order], items.item[order]), _lists(users, items.row[order], value[order]))
+        for stage, items, order, value in passed
     }
     asked = batch.column("requests")
     owner = np.repeat(np.arange(users), asked.value_lengths().to_numpy())
@@ -145,9 +153,11 @@ def _impressions(request_id: pa.Array, request_time: pa.Array, items: pa.ListArr
     return pa.Table.from_arrays(columns, schema=impressions.schema)
 
 
-def _by_user(asked: DataFrame) -> DataFrame:
+def by_user(asked: DataFrame, settings: Settings) -> DataFrame:
+    """A row a user with what `answer` reads beside the channels' columns; the requests are of one date."""
     requests = F.sort_array(F.collect_list(F.struct("request_id", "request_time")))
-    return asked.groupBy("user_id").agg(requests.alias("requests"))
+    drawn = chance(settings.seed, F.to_date(F.min("request_time")).cast("string"), F.col("user_id"))
+    return asked.groupBy("user_id").agg(requests.alias("requests"), drawn.alias("chance"))
 
 
 def _batchwise(

@@ -61,7 +61,7 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Candidates:
-    """The batch's pre-ranked items: `features` is (items, FEATURES); `channel` indexes CHANNELS."""
+    """The batch's retrieved items, or some of them: `features` is (items, FEATURES); `channel` indexes CHANNELS."""
 
     row: np.ndarray
     item: np.ndarray
@@ -84,8 +84,29 @@ def retrieve(batch: pa.RecordBatch, catalogue: Catalogue, settings: Settings) ->
     }
 
 
-def pre_rank(found: dict[str, Found], batch: pa.RecordBatch, catalogue: Catalogue, settings: Settings) -> Candidates:
-    """The candidates that pre-ranking lets through, best first.
+def pre_rank(candidates: Candidates, settings: Settings) -> Candidates:
+    """The candidates that pre-ranking lets through."""
+    return candidates.take(place(candidates.row) < settings.pre_ranked)
+
+
+def shadow(candidates: Candidates, chance: np.ndarray, settings: Settings) -> Candidates:
+    """Of each row's candidates that pre-ranking drops so many as the settings say, evenly spread, or all if fewer.
+
+    A systematic sample: of n items, k / n wide each and side by side, those that one of the points chance, chance + 1,
+    ... falls into. Every item has a chance of k / n.
+
+    Args:
+        chance: of each row, in [0, 1).
+    """
+    dropped = candidates.take(place(candidates.row) >= settings.pre_ranked)
+    n = np.bincount(dropped.row, minlength=len(chance))[dropped.row]
+    k = np.minimum(settings.shadow_ranked, n)
+    before, start = place(dropped.row), chance[dropped.row]
+    return dropped.take(np.ceil((before + 1) * k / n - start) > np.ceil(before * k / n - start))
+
+
+def merge(found: dict[str, Found], batch: pa.RecordBatch, catalogue: Catalogue, settings: Settings) -> Candidates:
+    """What the channels returned, each item once, in the order of pre-ranking.
 
     A simple score, biased to popularity as real ones are: log(1 + uses), 1 at the most used item, plus half of how
     near the top of its best channel the item stands. `channel` is the one that places the item highest.
@@ -116,8 +137,7 @@ def pre_rank(found: dict[str, Found], batch: pa.RecordBatch, catalogue: Catalogu
         np.round(popularity + 0.5 * near_top, 6),
         np.stack([*by_channel, popularity, channels, shares], axis=1),
     )
-    merged = merged.take(np.lexsort((merged.item, -merged.pre_score, merged.row)))
-    return merged.take(place(merged.row) < settings.pre_ranked)
+    return merged.take(np.lexsort((merged.item, -merged.pre_score, merged.row)))
 
 
 def rank(kept: Candidates, score: np.ndarray) -> np.ndarray:

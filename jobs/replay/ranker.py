@@ -48,6 +48,6 @@ def fit(examples: DataFrame, acted: DataFrame, settings: Settings) -> Ranker:
     return ranker
 
 
-def chance(seed: int, *ids: str) -> Column:
+def chance(seed: int, *ids: str | Column) -> Column:
     """A number in [0, 1) that depends on the seed and the ids alone."""
     return F.pmod(F.xxhash64(F.lit(seed), *ids), F.lit(1_000_003)) / 1_000_003

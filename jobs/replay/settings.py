@@ -29,6 +29,7 @@ class Settings:
     als_alpha: float = 10.0
     als_regularization: float = 0.1
     pre_ranked: int = 150
+    shadow_ranked: int = 0  # dropped candidates that the ranker scores all the same, to be learned from alone
     ranker_users: int = 2_000
     ranker_negative_share: float = 0.1
     spread: int = 4

@@ -7,7 +7,7 @@ from datetime import date
 import duckdb
 
 from jobs.report.holdings import QUARANTINE, Holding, batches
-from schemas.labels import Action, Level, TargetGroup
+from schemas.labels import Action, Level, Stage, TargetGroup
 
 
 @dataclass(frozen=True)
@@ -131,9 +131,7 @@ MISSED = Breakdown(
     f"rows.scenario, {_order('rows.action', reversed(Action))}",
 )
 CHANNEL_LENGTHS = _list_lengths_by("By channel: items a list", "channel", "channel")
-STAGE_LENGTHS = _list_lengths_by(
-    "By stage: items let through", "stage", _order("stage", ("pre_ranking", "ranking", "re_ranking"))
-)
+STAGE_LENGTHS = _list_lengths_by("By stage: items let through", "stage", _order("stage", Stage))
 HISTORY_LENGTHS = _lengths("List lengths", "history_item_ids")
 SCENARIOS = _count_by("By scenario", "scenario")
 REASONS = _count_by("By reason", "reason")

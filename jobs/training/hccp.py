@@ -22,6 +22,11 @@ def train(training: Training) -> dict:
     """Train one variant and publish it; returns its place, and how many requests it learned from."""
     settings = training.settings
     facts = facts_of(training.directory.root, training.days)
+    if settings.shadow and not facts["items_by_level"][Level.SHADOW]:
+        raise WorkFailedError(
+            f"hccp_samples of {training.days[0]} to {training.days[-1]} hold no item of level shadow, which "
+            f"{training.directory.variant} learns from; their logs would need the stage shadow_ranking"
+        )
     catalogue, counts, made_from = known_items(training, facts["item_ids"])
     seed = training.directory.seed
     model = load(training.before, catalogue) if training.before else Hccp(settings, catalogue, seed)

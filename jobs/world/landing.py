@@ -20,6 +20,7 @@ from jobs.world.channels import recent_items
 from jobs.world.demand import Requests, Visits, homepage_requests, other_requests, visits_elsewhere
 from jobs.world.figures import Figures, measured
 from jobs.world.settings import World
+from jobs.world.shadow import shadow_ranked
 from jobs.world.stages import intercepts, serve
 from jobs.world.streams import ELSEWHERE, Purpose, stream
 from schemas import arrow, logs
@@ -100,6 +101,7 @@ def _homepage(
     end = min(start + _REQUESTS_AT_ONCE, len(requests.users))
     users, times, chunk = requests.users[start:end], requests.times[start:end], start // _REQUESTS_AT_ONCE
     served = serve(world, users, day, chunk)
+    shadow = shadow_ranked(world, served, day, chunk) if world.shadow_ranked else None
     draws = stream(world, Purpose.RESPONSE, day, chunk)
     shown_times = actions.shown_times(times, served.shown.shape[1], day, draws)
     acted = actions.on_homepage(world, served, shown_times, day, draws)
@@ -116,7 +118,7 @@ def _homepage(
     pieces = {
         "requests": rows.table_of(logs.requests, ids, rows.ids_of(users), homepage[: len(users)], rows.times_of(times)),
         "retrievals": rows.retrievals(ids, served),
-        "stages": rows.stages(ids, served),
+        "stages": rows.stages(ids, served, shadow),
         "impressions": rows.impressions(ids, served, shown_times),
         "conversions": rows.with_faults(world, conversions, stream(world, Purpose.FAULTS, day, chunk)),
         "_truth/conversions": rows.events(world, event_ids, actors, acted.items),

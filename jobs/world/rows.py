@@ -58,13 +58,14 @@ def retrievals(ids: pa.Array, served: Served) -> pa.Table:
     return table_of(logs.retrievals, ids.take(pa.array(number)), names, item_ids, _empty_lists(len(number), FLOATS))
 
 
-def stages(ids: pa.Array, served: Served) -> pa.Table:
-    """A row for each request and stage, stage after stage."""
-    scored = (
+def stages(ids: pa.Array, served: Served, shadow: tuple[np.ndarray, np.ndarray] | None) -> pa.Table:
+    """A row for each request and stage, stage after stage; `shadow` has the items and scores of a shadow ranking."""
+    scored = [
         (Stage.PRE_RANKING, served.pre_ranked, served.pre_ranked_scores),
         (Stage.RANKING, served.ranked, served.ranked_scores),
         (Stage.RE_RANKING, served.shown, None),
-    )
+        *([] if shadow is None else [(Stage.SHADOW_RANKING, *shadow)]),
+    ]
     tables = []
     for stage, items, scores in scored:
         there = items >= 0

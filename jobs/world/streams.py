@@ -25,6 +25,7 @@ class Purpose(IntEnum):
     TRUTH = 12
     FAULTS = 13
     HOT = 14
+    SHADOW = 15
 
 
 ELSEWHERE = 2**31 - 1  # the chunk of everything that no homepage request causes; pilots count on from here
