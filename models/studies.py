@@ -77,6 +77,21 @@ def increc_alpha() -> Study:
     return Study("increc", presets(*names), reference="full_without_alpha", sweeps=sweeps)
 
 
+def increc_filtered() -> Study:
+    """Which incremental objectives still win once the already retrieved is left out, all tuned as the best control is?
+
+    The control is base with the alignment loss. The curves are over RTG's weight, which is 1 in the control; over the
+    share of u_inc in the served vector of full, which is 1 in full itself; and over the residual's.
+    """
+    names = ("base_aligned", "base", "boost", "full", *increc_presets.FILTERED)
+    sweeps = (
+        Sweep("rtg_weight", (*increc_presets.RTG_WEIGHTS, "base_aligned")),
+        Sweep("inc_share", (*increc_presets.BLENDS, "full")),
+        Sweep("inc_share", tuple(increc_presets.RESIDUALS)),
+    )
+    return Study("increc", presets(*names), reference="base_aligned", sweeps=sweeps)
+
+
 def hccp_ablations() -> Study:
     """What each part of HCCP carries."""
     names = [preset.__name__ for preset in hccp_presets.ABLATIONS]
@@ -118,6 +133,7 @@ STUDIES: dict[str, Callable[[], Study]] = {
     "increc_presets": increc_presets_compared,
     "increc_ablations": increc_ablations,
     "increc_alpha": increc_alpha,
+    "increc_filtered": increc_filtered,
     "hccp_ablations": hccp_ablations,
     "hccp_baselines": hccp_baselines,
     "hccp_margins": hccp_margins,
