@@ -118,8 +118,9 @@ def exposure(settings: IncRecSettings, batch: Batch, vectors: Vectors) -> tuple[
     """The chance of being exposed, by u_align, as the weights of the ITG rows [D], [T]; beside them their mean."""
     itg_T = batch["target_is_itg"]
     requests_T, slots_T = batch["target_requests"][itg_T], batch["target_slots"][itg_T]
-    scores_T, _ = _logits(settings, vectors, "align", requests_T, slots_T)
-    users_XD = tf.gather(vectors.users["align"], batch["exposed_requests"])
+    users_BD, items_TD = vectors.users["align"], tf.gather(vectors.pool["align"], slots_T)
+    scores_T = tf.reduce_sum(tf.gather(users_BD, requests_T) * items_TD, axis=1) / settings.temperature
+    users_XD = tf.gather(users_BD, batch["exposed_requests"])
     exposed_X = tf.reduce_sum(users_XD * vectors.exposed, axis=1) / settings.temperature
     chances_T = exposure_chances(scores_T, exposed_X, requests_T[:, None] == batch["exposed_requests"])
     return chances_T, {"exposure_chance": weighted_mean(chances_T)}

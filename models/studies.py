@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 from models import hccp_presets, increc_presets
 
@@ -30,7 +31,8 @@ class Study:
     """What is trained and compared.
 
     model: `increc` or `hccp`. reference: the variant that the others' differences are from. seeds: 1, 2, ... of each
-    variant. size: of the presets. sweeps: curves over a setting.
+    variant. size: of the presets. sweeps: curves over a setting. grid: setting -> the values tried of it, in every
+    combination and of every variant alike, before the study itself; none is tuned where it is empty.
     """
 
     model: str
@@ -39,12 +41,15 @@ class Study:
     sweeps: tuple[Sweep, ...] = ()
     seeds: int = 5
     size: str = "default"
+    grid: Mapping[str, tuple] = field(default_factory=dict)
 
     def __post_init__(self):
         names = [variant.name for variant in self.variants]
         asked = {self.reference, *(name for sweep in self.sweeps for name in sweep.variants)}
         if len(set(names)) < len(names) or not asked <= set(names):
             raise ValueError(f"variants are {names}; each has to be there once, {sorted(asked)} among them")
+        if swept := {sweep.setting for sweep in self.sweeps} & {*self.grid}:
+            raise ValueError(f"{sorted(swept)} cannot be swept and tuned at once")
 
     def settings(self, variant: Variant):
         """The variant's settings, a dataclass."""
@@ -55,6 +60,45 @@ class Study:
         """Variant -> what it has of the sweep's setting."""
         known = {variant.name: variant for variant in self.variants}
         return {name: getattr(self.settings(known[name]), sweep.setting) for name in sweep.variants}
+
+
+def tuned(study: Study, grid: Mapping[str, tuple]) -> Study:
+    """The same with every variant's best settings of a grid: an untuned baseline proves nothing."""
+    return replace(study, grid=grid)
+
+
+def tried(study: Study) -> Study:
+    """What is trained to tune a study: each of its variants with each combination of its grid, once."""
+    variants = tuple(each for variant in study.variants for each in combinations(study, variant))
+    first = next(variant for variant in study.variants if variant.name == study.reference)
+    return Study(study.model, variants, combinations(study, first)[0].name, seeds=1, size=study.size)
+
+
+def combinations(study: Study, variant: Variant) -> tuple[Variant, ...]:
+    """A variant with each combination of the study's grid, which its name says."""
+    changes = [dict(zip(study.grid, values, strict=True)) for values in product(*study.grid.values())]
+    names = ["-".join([variant.name, *(f"{setting}-{value}" for setting, value in one.items())]) for one in changes]
+    return tuple(
+        Variant(name, variant.preset, {**variant.changes, **one}) for name, one in zip(names, changes, strict=True)
+    )
+
+
+def with_best(study: Study, values: Mapping[str, float]) -> Study:
+    """The study with each variant's combination of the highest value; of equal ones the first of the grid.
+
+    Args:
+        values: by the names of `combinations`; what could not be trained has none.
+
+    Raises:
+        ValueError: no combination of a variant has a value.
+    """
+    best = []
+    for variant in study.variants:
+        there = [one for one in combinations(study, variant) if one.name in values]
+        if not there:
+            raise ValueError(f"{variant.name}: no combination of {dict(study.grid)} could be trained and measured")
+        best.append(replace(max(there, key=lambda one: values[one.name]), name=variant.name))
+    return replace(study, variants=tuple(best), grid={})
 
 
 def increc_presets_compared() -> Study:
@@ -92,6 +136,13 @@ def increc_filtered() -> Study:
     return Study("increc", presets(*names), reference="base_aligned", sweeps=sweeps)
 
 
+def increc_filtered_tuned() -> Study:
+    """One variant of each idea in increc_filtered against the control, each tuned alike on an earlier date."""
+    names = ("base_aligned", "base", "full", "rtg_weight_half", "residual_1", "blend_half", "masked", "residual_masked")
+    grid = {"temperature": (0.4, 0.2), "learning_rate": (0.1, 0.3), "uniform_negatives": (2048, 512)}
+    return tuned(Study("increc", presets(*names), reference="base_aligned"), grid)
+
+
 def hccp_ablations() -> Study:
     """What each part of HCCP carries."""
     names = [preset.__name__ for preset in hccp_presets.ABLATIONS]
@@ -102,6 +153,12 @@ def hccp_baselines() -> Study:
     """HCCP and the other objectives on the same samples."""
     names = [preset.__name__ for preset in hccp_presets.BASELINES]
     return Study("hccp", presets("full", *names), reference="exposed_only")
+
+
+def hccp_baselines_tuned() -> Study:
+    """hccp_baselines, HCCP and every baseline tuned alike on an earlier date."""
+    grid = {"learning_rate": (2e-3, 1e-3, 4e-3), "temperature": (1.0, 0.5)}  # negatives are what sets some apart
+    return tuned(hccp_baselines(), grid)
 
 
 def hccp_margins() -> Study:
@@ -134,8 +191,10 @@ STUDIES: dict[str, Callable[[], Study]] = {
     "increc_ablations": increc_ablations,
     "increc_alpha": increc_alpha,
     "increc_filtered": increc_filtered,
+    "increc_filtered_tuned": increc_filtered_tuned,
     "hccp_ablations": hccp_ablations,
     "hccp_baselines": hccp_baselines,
+    "hccp_baselines_tuned": hccp_baselines_tuned,
     "hccp_margins": hccp_margins,
     "tiny": tiny,
 }
