@@ -7,6 +7,10 @@ not count: remove the study's cells to have all anew. One whose training fails, 
 out and named at the end. The page gives means, their spread over seeds, and differences from the study's reference with
 paired bootstrap intervals over requests.
 
+A study with a grid is tuned first: each variant learns from FIRST to two days before LAST with each combination of the
+grid, is measured on the day before LAST, and keeps the combination of the best IncF@K or ISH@K, K the middle cut-off.
+What was tried is a study of its own, NAME-tuning.
+
 Reads:  what train_increc and evaluate_increc read, or train_hccp and evaluate_hccp, of the dates
 Writes: models/studies/NAME/date=D of the day before LAST; reports/studies/NAME: the values of every request below
         cells/, and study.html; reports/evaluations of LAST, the rows of the model `studies/NAME` anew
@@ -30,10 +34,11 @@ from jobs.evaluation import hccp as judge_hccp
 from jobs.evaluation import increc as judge_increc
 from jobs.study import page
 from jobs.study.cells import UNTRAINED, Cell
-from jobs.study.comparison import compare
+from jobs.study.comparison import Comparison, compare, headline
 from jobs.training import Training
 from jobs.training import hccp as train_hccp
 from jobs.training import increc as train_increc
+from models import studies
 from models.checkpoint import ModelDirectory
 from models.evaluations import replace_rows
 from models.studies import STUDIES, Study, Variant
@@ -64,14 +69,41 @@ def parsed(words: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser.parse_args(words)
     if len(arguments.date) < 2:
         parser.error("--date has to be FIRST..LAST: a study learns from the days before LAST and is judged on LAST")
+    if STUDIES[arguments.study]().grid and len(arguments.date) < 3:
+        parser.error(f"--date has to be three dates or more: {arguments.study} is tuned on the day before LAST")
     arguments.days, arguments.date = arguments.date[:-1], arguments.date[-1:]
     return arguments
 
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
     tf.config.experimental.enable_op_determinism()
-    root, days = arguments.root, arguments.days
     name, study = asked(arguments)
+    if study.grid:
+        study = tuned(arguments, name, study)
+    line, _, faults = run(arguments, name, study, arguments.days, day)
+    if faults:
+        raise WorkFailedError(f"{faults}; the page has the others")
+    return line
+
+
+def tuned(arguments: argparse.Namespace, name: str, study: Study) -> Study:
+    """The study with what each variant earned most with on the day before the one that is reported."""
+    *days, day = arguments.days
+    _, compared, faults = run(arguments, f"{name}-tuning", studies.tried(study), days, day)
+    try:
+        best = studies.with_best(study, headline(compared))
+    except ValueError as fault:
+        raise WorkFailedError(f"{fault}: {faults}") from None
+    for variant in best.variants:
+        command.log(f"{variant.name}: {', '.join(f'{each} {variant.changes[each]}' for each in study.grid)}")
+    return best
+
+
+def run(
+    arguments: argparse.Namespace, name: str, study: Study, days: list[date], day: date
+) -> tuple[dict, Comparison, str]:
+    """Train, judge and write the page; returns the job's line, the comparison, and what could not be trained."""
+    root = arguments.root
     inputs = states(root, study.model, [*days, day])
     judging = _WAYS[study.model][2]
     judge = judging.Judge(root, day, judging.Settings())
@@ -98,10 +130,9 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     written = replace_rows(root, day, f"studies/{name}", compared.rows, inputs, settings)
     html = page.render(root, name, study, STUDIES[arguments.study].__doc__, [*days, day], compared)
     Root.of(root).write_text(page.place(name), html)
-    if failed:
-        raise WorkFailedError(f"{faults}; the page has the others")
-    return {"rows_written": written, "cells": len(cells), "trained": sum(each.variant != UNTRAINED for each in todo),
+    line = {"rows_written": written, "cells": len(cells), "trained": sum(each.variant != UNTRAINED for each in todo),
             "report": Root.of(root).at(page.place(name))}  # fmt: skip
+    return line, compared, faults
 
 
 def asked(arguments: argparse.Namespace) -> tuple[str, Study]:

@@ -4,7 +4,8 @@ With a model of the day before (same preset, seed and size) training goes on fro
 items get rows, everything learned stays. Otherwise it starts from nothing over the --days dates that end here.
 The same seed on a CPU gives the same losses.
 
-Reads: samples/increc_samples, features/item_stats, logs/items (optional), models/increc of the day before
+Reads: samples/increc_samples, features/item_stats, logs/items (optional), models/increc of the day before, and
+       logs/retrievals for a preset that masks what was retrieved
 Writes: models/increc/date=D/<preset>-seed<seed>/, or <preset>-<size>-seed<seed>/ if the size is not the default one
 """
 

@@ -19,7 +19,7 @@ from models.increc_objective import Vectors
 from models.increc_presets import IncRecSettings
 from models.inputs import Batch, parts
 from models.retrieval_losses import ALPHA_FORMS
-from models.towers import ItemTower, UserTower
+from models.towers import ItemTower, UserTower, unit
 
 _ROWS_AT_ONCE = 4096
 # Gradients of a mean over rows are small: Adagrad's usual start of .1 would outweigh them, and hardly a vector moves.
@@ -65,6 +65,7 @@ class IncRec(tfrs.Model):
                 "alpha_deviation",
                 "alpha_popularity_correlation",
                 "rtg_share_of_loss_inc",
+                "exposure_chance",
             )
         }
         # Adagrad touches only the gathered rows of a table; Adam would move every row at every step.
@@ -124,7 +125,7 @@ class IncRec(tfrs.Model):
         return self.catalogue.item_ids
 
     def user_vectors(self, rows: Batch) -> np.ndarray:
-        """Serving tower's unit vectors of requests, float32 [B, D].
+        """Unit vectors of requests as they serve, of one tower or a sum of two, float32 [B, D].
 
         Args:
             rows: user_id, history_item_ids, history_actions, as `inputs.decode` or `inputs.batches` gives them.
@@ -150,8 +151,12 @@ class IncRec(tfrs.Model):
         return self.item_tower(self.catalogue.lookup_tensor(item_ids_C))
 
     def _serve_user(self, history_rows, history_actions, user_buckets) -> tf.Tensor:
-        tower = self.user_towers[self.settings.serving]
-        return tower(self.item_tower.embed(history_rows), history_actions, user_buckets)
+        """unit(sum of each serving tower's vectors times its share) [D]; the tower's own where one serves alone [R]."""
+        history_BLD, shares = self.item_tower.embed(history_rows), self.settings.serving
+        users = {name: self.user_towers[name](history_BLD, history_actions, user_buckets) for name in shares}
+        if len(users) == 1:
+            return users.popitem()[1]
+        return unit(tf.add_n([share * users[name] for name, share in shares.items()]))
 
 
 def copies(vectors: tf.Tensor, count: int) -> list[tf.Tensor]:

@@ -31,6 +31,7 @@ SIGNATURE = {
     "pool_probabilities": tf.TensorSpec((None,), tf.float32),  # [N] f_C
     "own": tf.TensorSpec((None, None), tf.bool),  # [B, N] the item is in the request's ETG, RTG or ITG
     "own_rtg": tf.TensorSpec((None, None), tf.bool),  # [B, N] the item is in the request's RTG
+    "retrieved": tf.TensorSpec((None, None), tf.bool),  # [B, N] a channel had retrieved it; none if they are not masked
 }
 
 
@@ -60,6 +61,7 @@ def assemble(
     those in the pool are the explicit negatives: the ones drawn as its targets, and others by chance [D].
 
     Args:
+        rows: COLUMNS; and `retrieved_rows`, catalogue rows, if the settings mask what was retrieved.
         probabilities: f_C by catalogue row, [rows].
     """
     known = {name: _known(rows[f"{name}_item_ids"], catalogue) for name in ("etg", "rtg", "itg")}
@@ -89,6 +91,7 @@ def assemble(
         "pool_probabilities": probabilities[pool].astype(np.float32),
         "own": own_rtg | _members(pool, size(rows), known["etg"], known["itg"]),
         "own_rtg": own_rtg,
+        "retrieved": _members(pool, size(rows), *([rows["retrieved_rows"]] if settings.mask_retrieved else [])),
     }
 
 

@@ -14,6 +14,7 @@ from models.increc_presets import IncRecSettings
 from models.retrieval_losses import (
     ALPHA_FORMS,
     alignment_weights,
+    exposure_chances,
     log_expected_count,
     nearest_exposed,
     sampled_softmax,
@@ -38,9 +39,10 @@ class Vectors(NamedTuple):
 
 
 def basic(settings: IncRecSettings, batch: Batch, vectors: Vectors) -> Terms:
-    """L_basic: RTG and ITG rows against N [R]; the weight of an ITG row is ours [D]."""
-    weights_T = tf.where(batch["target_is_itg"], settings.itg_weight, 1.0)
-    excluded_TN = tf.gather(batch["own"], batch["target_requests"])
+    """L_basic: RTG and ITG rows against N [R]; their weights are ours [D]."""
+    itg_T = batch["target_is_itg"]
+    weights_T = tf.where(itg_T, settings.itg_weight, settings.rtg_weight)
+    excluded_TN = _excluded(settings, batch, batch["target_requests"], itg_T)
     positive_T, logits_TN = _logits(settings, vectors, "basic", batch["target_requests"], batch["target_slots"])
     losses_T = sampled_softmax(positive_T, logits_TN, vectors.log_count, excluded_TN)
     return {"loss_basic": weighted_mean(losses_T, weights_T)}
@@ -49,19 +51,26 @@ def basic(settings: IncRecSettings, batch: Batch, vectors: Vectors) -> Terms:
 def incremental(settings: IncRecSettings, batch: Batch, vectors: Vectors) -> Terms:
     """L_inc: ITG rows against N and the request's RTG items, weighted by alpha [R].
 
+    The score is that of u_inc [R], or as a residual sg(u_basic v) + w u_inc v, sg passing no gradient [D].
     `rtg_share_of_loss_inc` is the share of L_inc, alpha included, that is there because RTG items are negatives.
     """
     itg_T = batch["target_is_itg"]
     requests_T, slots_T = batch["target_requests"][itg_T], batch["target_slots"][itg_T]
     positive_T, logits_TN = _logits(settings, vectors, "inc", requests_T, slots_T)
-    own_TN = tf.gather(batch["own"], requests_T)
+    if settings.residual:
+        basic_T, basic_TN = map(tf.stop_gradient, _logits(settings, vectors, "basic", requests_T, slots_T))
+        weight = settings.residual_weight
+        positive_T, logits_TN = basic_T + weight * positive_T, basic_TN + weight * logits_TN
+    own_TN = _excluded(settings, batch, requests_T, tf.ones_like(requests_T, tf.bool))
     losses_T = without_T = sampled_softmax(positive_T, logits_TN, vectors.log_count, own_TN)
     if settings.rtg_negatives:
         rtg_TN = tf.gather(batch["own_rtg"], requests_T)
         log_count_TN = tf.where(rtg_TN, 0.0, vectors.log_count)  # there on purpose: each counts once
         losses_T = sampled_softmax(positive_T, logits_TN, log_count_TN, own_TN & ~rtg_TN)
     alpha_T, measured = tf.ones_like(losses_T), {}
-    if settings.alpha != "none":
+    if settings.alpha == "exposure":
+        alpha_T, measured = exposure(settings, batch, vectors)
+    elif settings.alpha != "none":
         alpha_T, measured = alpha(settings, batch, vectors)
     more = tf.reduce_sum(alpha_T * (losses_T - without_T))
     measured["rtg_share_of_loss_inc"] = tf.math.divide_no_nan(more, tf.reduce_sum(alpha_T * losses_T))
@@ -105,6 +114,18 @@ def alpha(settings: IncRecSettings, batch: Batch, vectors: Vectors) -> tuple[tf.
     }
 
 
+def exposure(settings: IncRecSettings, batch: Batch, vectors: Vectors) -> tuple[tf.Tensor, Terms]:
+    """The chance of being exposed, by u_align, as the weights of the ITG rows [D], [T]; beside them their mean."""
+    itg_T = batch["target_is_itg"]
+    requests_T, slots_T = batch["target_requests"][itg_T], batch["target_slots"][itg_T]
+    users_BD, items_TD = vectors.users["align"], tf.gather(vectors.pool["align"], slots_T)
+    scores_T = tf.reduce_sum(tf.gather(users_BD, requests_T) * items_TD, axis=1) / settings.temperature
+    users_XD = tf.gather(users_BD, batch["exposed_requests"])
+    exposed_X = tf.reduce_sum(users_XD * vectors.exposed, axis=1) / settings.temperature
+    chances_T = exposure_chances(scores_T, exposed_X, requests_T[:, None] == batch["exposed_requests"])
+    return chances_T, {"exposure_chance": weighted_mean(chances_T)}
+
+
 def log_count(settings: IncRecSettings, batch: Batch, catalogue_size: int) -> tf.Tensor:
     """log of the pool's expected count per draw, [N]: an item drawn twice stands in the pool twice."""
     again_N = tf.math.log(batch["pool_draws"])
@@ -112,6 +133,14 @@ def log_count(settings: IncRecSettings, batch: Batch, catalogue_size: int) -> tf
         return -again_N
     in_batch, uniform = tf.size(batch["target_slots"]), settings.uniform_negatives
     return log_expected_count(batch["pool_probabilities"], in_batch, uniform, catalogue_size) - again_N
+
+
+def _excluded(settings, batch, requests_T, itg_T):
+    """What is no negative of a row, [T, N]: the request's own items, of ITG rows also retrieved ones if masked."""
+    own_TN = tf.gather(batch["own"], requests_T)
+    if not settings.mask_retrieved:
+        return own_TN
+    return own_TN | (tf.gather(batch["retrieved"], requests_T) & itg_T[:, None])
 
 
 def _logits(settings, vectors, tower, requests_T, slots_T):

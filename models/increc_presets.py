@@ -16,12 +16,15 @@ class IncRecSettings:
 
     weight_basic, weight_inc, weight_align: weights of the loss terms [R], their values [D]; a tower whose term is 0 is
         not built.
-    itg_weight: weight of an ITG row inside L_basic, where an RTG row has 1 [D].
+    itg_weight, rtg_weight: weights of an ITG and of an RTG row inside L_basic; their ratio is what counts [D].
+    mask_retrieved: whether an ITG row's negatives leave out all that a channel had retrieved for its request [D].
     rtg_negatives: whether a request's RTG items are explicit negatives in L_inc [R]: those that were drawn as targets.
     alpha: `none` (all 1), `request` [R] or `batch` [D]: among whose exposed items e* is looked for; all of the
-        request's, or those drawn of every request's.
+        request's, or those drawn of every request's. `exposure` [D]: the item's own chance of being exposed.
     alpha_form: what alpha follows and how it rises with it, a name of `retrieval_losses.ALPHA_FORMS` [D].
     alpha_threshold: where it rises, in deviations above the signal's mean over the batch [D].
+    residual: whether L_inc learns what u_inc adds to the score of u_basic, which stays as L_basic taught it [D].
+    inc_share: share of u_inc in the vector that serves, where it is trained; the rest is u_basic [D].
     logq: whether sampled negatives are corrected by their expected counts.
     exposures_per_request, targets_per_request: rows drawn per request and batch, targets for RTG and ITG each;
         lists that are shorter are taken whole.
@@ -34,10 +37,14 @@ class IncRecSettings:
     weight_inc: float = 0.0
     weight_align: float = 0.0
     itg_weight: float = 1.0
+    rtg_weight: float = 1.0
+    mask_retrieved: bool = False
     rtg_negatives: bool = False
     alpha: str = "none"
     alpha_form: str = "sigmoid"
     alpha_threshold: float = 0.0
+    residual: bool = False
+    inc_share: float = 1.0
     logq: bool = True
     dimensions: int = 48
     temperature: float = 0.4
@@ -55,17 +62,29 @@ class IncRecSettings:
     learning_rate: float = 0.1
 
     def __post_init__(self):
-        if self.alpha not in ("none", "request", "batch"):
-            raise ValueError(f"alpha is {self.alpha!r}, should be 'none', 'request' or 'batch'")
+        if self.alpha not in ("none", "request", "batch", "exposure"):
+            raise ValueError(f"alpha is {self.alpha!r}, should be 'none', 'request', 'batch' or 'exposure'")
         if self.alpha != "none" and not self.weight_align:
             raise ValueError("alpha needs the alignment tower: weight_align must be above 0")
         if not (self.weight_basic or self.weight_inc):
             raise ValueError("one of weight_basic and weight_inc must be above 0: no tower would serve")
+        if not 0 <= self.inc_share <= 1:
+            raise ValueError(f"inc_share is {self.inc_share}, should be from 0 to 1")
+        if (self.residual or self.inc_share < 1) and not (self.weight_basic and self.weight_inc):
+            raise ValueError("residual and inc_share need both towers: weight_basic and weight_inc must be above 0")
+        if self.residual and self.inc_share == 1:
+            raise ValueError("a residual serves beside u_basic: inc_share must be below 1")
 
     @property
-    def serving(self) -> str:
-        """The user tower that retrieves: `inc` where it is trained, else `basic`."""
-        return "inc" if self.weight_inc else "basic"
+    def serving(self) -> dict[str, float]:
+        """User tower -> its share of the vector that retrieves: `inc` alone where it is trained and nothing is said."""
+        shares = {"basic": 1 - self.inc_share, "inc": self.inc_share} if self.weight_inc else {"basic": 1.0}
+        return {tower: share for tower, share in shares.items() if share}
+
+    @property
+    def residual_weight(self) -> float:
+        """w of u_basic + w u_inc, which points where the vector that serves does."""
+        return self.inc_share / (1 - self.inc_share)
 
 
 def base() -> IncRecSettings:
@@ -135,6 +154,59 @@ def threshold_curve(form: str) -> tuple[str, ...]:
     return (*below, "full" if form == "sigmoid" else f"alpha_{form}", *above)
 
 
+# --- objectives that should survive filtering: IncF@K counts only what the channels had not retrieved. ITG alone loses
+# there because it gives up what RTG says of taste, so each of these keeps RTG. All are base_aligned or full with one
+# thing changed, and share every setting that is tuned.
+
+
+def rtg_weight(weight: float) -> IncRecSettings:
+    """base_aligned with RTG positives of lower weight [D].
+
+    Hypothesis: some weight between 0 (ITG alone) and 1 keeps RTG's taste and still leans towards what is new.
+    """
+    return replace(base_aligned(), rtg_weight=weight)
+
+
+def residual(weight: float) -> IncRecSettings:
+    """base_aligned and an ITG residual: u_basic + w u_inc serves, and L_inc learns on that sum's score [D].
+
+    Hypothesis: ITG is too sparse to learn taste from, but not to learn how incremental taste differs from base's.
+    """
+    return replace(base_aligned(), weight_inc=1.0, residual=True, inc_share=weight / (1 + weight))
+
+
+def blend(share: float) -> IncRecSettings:
+    """full with (1 - b) u_basic + b u_inc serving; training is full's own, and b = 1 is full [D].
+
+    Hypothesis: the two towers err differently, so that a mixture ranks ITG above either.
+    """
+    return replace(full(), inc_share=share)
+
+
+def exposable() -> IncRecSettings:
+    """full with ITG rows weighted by their own chance of being exposed, by u_align [D].
+
+    Hypothesis: what the downstream would never show only costs taste; alpha of mean 1 cannot say so of a whole batch.
+    """
+    return replace(full(), alpha="exposure")
+
+
+def masked() -> IncRecSettings:
+    """base_aligned whose ITG rows do not compete with what the channels had retrieved for the request [D].
+
+    Hypothesis: the filter removes those rivals anyway; not learning against them leaves the order of the rest better.
+    """
+    return replace(base_aligned(), mask_retrieved=True)
+
+
+def residual_masked() -> IncRecSettings:
+    """residual of weight 1 with the masks of `masked` in both terms [D].
+
+    Hypothesis: as base's score is highest on retrieved items, a residual without masks spends itself on lowering them.
+    """
+    return replace(residual(1.0), mask_retrieved=True)
+
+
 COMPARED = (base, boost, ori, na, full)
 ABLATIONS = (full_request, full_without_alpha, full_without_rtg, full_without_logq, base_aligned)
 _SWEEP = {"minus_1": -1.0, "minus_half": -0.5, "half": 0.5, "1": 1.0}  # beside 0, in deviations
@@ -146,9 +218,20 @@ ALPHAS: dict[str, Callable[[], IncRecSettings]] = {
     for name, threshold in _SWEEP.items()
 }
 
-PRESETS: dict[str, Callable[[], IncRecSettings]] = {
-    preset.__name__: preset for preset in (*COMPARED, *ABLATIONS)
-} | ALPHAS
+_BELOW_1 = {"0": 0.0, "quarter": 0.25, "half": 0.5}
+RTG_WEIGHTS = {f"rtg_weight_{name}": partial(rtg_weight, weight) for name, weight in _BELOW_1.items()}
+RESIDUALS = {
+    f"residual_{name}": partial(residual, weight) for name, weight in {"half": 0.5, "1": 1.0, "2": 2.0}.items()
+}
+BLENDS = {f"blend_{name}": partial(blend, share) for name, share in {**_BELOW_1, "three_quarters": 0.75}.items()}
+FILTERED: dict[str, Callable[[], IncRecSettings]] = {
+    **RTG_WEIGHTS, **RESIDUALS, **BLENDS, "exposable": exposable, "masked": masked, "residual_masked": residual_masked,
+}  # fmt: skip
+
+PRESETS: dict[str, Callable[[], IncRecSettings]] = {preset.__name__: preset for preset in (*COMPARED, *ABLATIONS)} | {
+    **ALPHAS,
+    **FILTERED,
+}
 
 
 def sized(settings: IncRecSettings, size: str) -> IncRecSettings:

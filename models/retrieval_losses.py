@@ -108,6 +108,22 @@ def alignment_weights(signal_T, has_exposed_T, shape=smooth, threshold=0.0):
     return tf.where(has_exposed_T & (mean > 0), tf.math.divide_no_nan(raw_T, mean), 1.0)
 
 
+def exposure_chances(scores_T, exposed_X, same_TX):
+    """sigmoid(s_i - mean_e s_e), e exposed in the item's request: its chance against an average one of those, [T] [D].
+
+    After Bradley and Terry (1952), of logits s of u_align, no gradient passing. Not scaled: where the downstream would
+    show nothing, nothing counts. Rows whose request has no exposed item have 1, as with alpha [R].
+
+    Args:
+        scores_T: logits of the ITG items, by u_align.
+        exposed_X: the same of exposed items, each in its own request.
+        same_TX: bool, the exposed item is of the row's request.
+    """
+    there_TX = tf.cast(same_TX, tf.float32)
+    mean_T = tf.math.divide_no_nan(tf.linalg.matvec(there_TX, exposed_X), tf.reduce_sum(there_TX, axis=1))
+    return tf.where(tf.reduce_any(same_TX, axis=1), tf.sigmoid(tf.stop_gradient(scores_T - mean_T)), 1.0)
+
+
 def standardised(values_T, weights_T=None):
     """(value - mean) / deviation, [T]; rows of weight 0 count in neither."""
     weights_T = tf.ones_like(values_T) if weights_T is None else weights_T

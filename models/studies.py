@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 from models import hccp_presets, increc_presets
 
@@ -30,7 +31,8 @@ class Study:
     """What is trained and compared.
 
     model: `increc` or `hccp`. reference: the variant that the others' differences are from. seeds: 1, 2, ... of each
-    variant. size: of the presets. sweeps: curves over a setting.
+    variant. size: of the presets. sweeps: curves over a setting. grid: setting -> the values tried of it, in every
+    combination and of every variant alike, before the study itself; none is tuned where it is empty.
     """
 
     model: str
@@ -39,12 +41,15 @@ class Study:
     sweeps: tuple[Sweep, ...] = ()
     seeds: int = 5
     size: str = "default"
+    grid: Mapping[str, tuple] = field(default_factory=dict)
 
     def __post_init__(self):
         names = [variant.name for variant in self.variants]
         asked = {self.reference, *(name for sweep in self.sweeps for name in sweep.variants)}
         if len(set(names)) < len(names) or not asked <= set(names):
             raise ValueError(f"variants are {names}; each has to be there once, {sorted(asked)} among them")
+        if swept := {sweep.setting for sweep in self.sweeps} & {*self.grid}:
+            raise ValueError(f"{sorted(swept)} cannot be swept and tuned at once")
 
     def settings(self, variant: Variant):
         """The variant's settings, a dataclass."""
@@ -55,6 +60,45 @@ class Study:
         """Variant -> what it has of the sweep's setting."""
         known = {variant.name: variant for variant in self.variants}
         return {name: getattr(self.settings(known[name]), sweep.setting) for name in sweep.variants}
+
+
+def tuned(study: Study, grid: Mapping[str, tuple]) -> Study:
+    """The same with every variant's best settings of a grid: an untuned baseline proves nothing."""
+    return replace(study, grid=grid)
+
+
+def tried(study: Study) -> Study:
+    """What is trained to tune a study: each of its variants with each combination of its grid, once."""
+    variants = tuple(each for variant in study.variants for each in combinations(study, variant))
+    first = next(variant for variant in study.variants if variant.name == study.reference)
+    return Study(study.model, variants, combinations(study, first)[0].name, seeds=1, size=study.size)
+
+
+def combinations(study: Study, variant: Variant) -> tuple[Variant, ...]:
+    """A variant with each combination of the study's grid, which its name says."""
+    changes = [dict(zip(study.grid, values, strict=True)) for values in product(*study.grid.values())]
+    names = ["-".join([variant.name, *(f"{setting}-{value}" for setting, value in one.items())]) for one in changes]
+    return tuple(
+        Variant(name, variant.preset, {**variant.changes, **one}) for name, one in zip(names, changes, strict=True)
+    )
+
+
+def with_best(study: Study, values: Mapping[str, float]) -> Study:
+    """The study with each variant's combination of the highest value; of equal ones the first of the grid.
+
+    Args:
+        values: by the names of `combinations`; what could not be trained has none.
+
+    Raises:
+        ValueError: no combination of a variant has a value.
+    """
+    best = []
+    for variant in study.variants:
+        there = [one for one in combinations(study, variant) if one.name in values]
+        if not there:
+            raise ValueError(f"{variant.name}: no combination of {dict(study.grid)} could be trained and measured")
+        best.append(replace(max(there, key=lambda one: values[one.name]), name=variant.name))
+    return replace(study, variants=tuple(best), grid={})
 
 
 def increc_presets_compared() -> Study:
@@ -77,6 +121,28 @@ def increc_alpha() -> Study:
     return Study("increc", presets(*names), reference="full_without_alpha", sweeps=sweeps)
 
 
+def increc_filtered() -> Study:
+    """Which incremental objectives still win once the already retrieved is left out, all tuned as the best control is?
+
+    The control is base with the alignment loss. The curves are over RTG's weight, which is 1 in the control; over the
+    share of u_inc in the served vector of full, which is 1 in full itself; and over the residual's.
+    """
+    names = ("base_aligned", "base", "boost", "full", *increc_presets.FILTERED)
+    sweeps = (
+        Sweep("rtg_weight", (*increc_presets.RTG_WEIGHTS, "base_aligned")),
+        Sweep("inc_share", (*increc_presets.BLENDS, "full")),
+        Sweep("inc_share", tuple(increc_presets.RESIDUALS)),
+    )
+    return Study("increc", presets(*names), reference="base_aligned", sweeps=sweeps)
+
+
+def increc_filtered_tuned() -> Study:
+    """One variant of each idea in increc_filtered against the control, each tuned alike on an earlier date."""
+    names = ("base_aligned", "base", "full", "rtg_weight_half", "residual_1", "blend_half", "masked", "residual_masked")
+    grid = {"temperature": (0.4, 0.2), "learning_rate": (0.1, 0.3), "uniform_negatives": (2048, 512)}
+    return tuned(Study("increc", presets(*names), reference="base_aligned"), grid)
+
+
 def hccp_ablations() -> Study:
     """What each part of HCCP carries."""
     names = [preset.__name__ for preset in hccp_presets.ABLATIONS]
@@ -93,6 +159,12 @@ def hccp_shadow() -> Study:
     """What shadow scores add to HCCP and to the ranker's order alone; on logs that have the stage `shadow_ranking`."""
     names = [preset.__name__ for preset in hccp_presets.SHADOWED]
     return Study("hccp", presets("full", "distillation", *names), reference="full")
+
+
+def hccp_baselines_tuned() -> Study:
+    """hccp_baselines, HCCP and every baseline tuned alike on an earlier date."""
+    grid = {"learning_rate": (2e-3, 1e-3, 4e-3), "temperature": (1.0, 0.5)}  # negatives are what sets some apart
+    return tuned(hccp_baselines(), grid)
 
 
 def hccp_margins() -> Study:
@@ -124,8 +196,11 @@ STUDIES: dict[str, Callable[[], Study]] = {
     "increc_presets": increc_presets_compared,
     "increc_ablations": increc_ablations,
     "increc_alpha": increc_alpha,
+    "increc_filtered": increc_filtered,
+    "increc_filtered_tuned": increc_filtered_tuned,
     "hccp_ablations": hccp_ablations,
     "hccp_baselines": hccp_baselines,
+    "hccp_baselines_tuned": hccp_baselines_tuned,
     "hccp_margins": hccp_margins,
     "hccp_shadow": hccp_shadow,
     "tiny": tiny,

@@ -20,8 +20,9 @@ PROBABILITIES = np.full(CATALOGUE.rows, 1 / 20)
 TINY = sized(full(), "tiny")
 
 
-def requests(history: list, etg: list, rtg: list, itg: list) -> inputs.Batch:
-    """Rows of increc_samples by their lists; every action is a click."""
+def requests(history: list, etg: list, rtg: list, itg: list, retrieved: list | None = None) -> inputs.Batch:
+    """Rows of increc_samples by their lists; every action is a click; RTG items are all that was retrieved, if None."""
+    found = Ragged.of(rtg if retrieved is None else retrieved)
     histories = Ragged.of(history)
     return {
         "user_id": np.arange(len(history)),
@@ -30,6 +31,7 @@ def requests(history: list, etg: list, rtg: list, itg: list) -> inputs.Batch:
         "etg_item_ids": Ragged.of(etg),
         "rtg_item_ids": Ragged.of(rtg),
         "itg_item_ids": Ragged.of(itg),
+        "retrieved_rows": found.map(CATALOGUE.lookup(found.values)),
     }
 
 
@@ -236,7 +238,7 @@ def test_the_share_of_rtg_is_of_the_weighted_loss(monkeypatch):
 
 def test_no_three_gradients_are_added_in_the_order_of_threads():
     """The graph optimizer may rewrite AddN to add what comes first, so only two may meet there."""
-    for name in ("full", "full_request", "base_aligned"):
+    for name in ("full", "full_request", "base_aligned", "residual_1", "exposable"):
         model = IncRec(sized(PRESETS[name](), "tiny"), CATALOGUE, seed=1)
         operations = model.step.get_concrete_function().graph.get_operations()
         assert [one.name for one in operations if one.type == "AddN" and len(one.inputs) > 2] == []
@@ -256,7 +258,7 @@ def test_presets_are_what_models_md_says():
     assert towers["ori"] == towers["na"] == {"inc"}
     assert towers["base_aligned"] == {"basic", "align"}
     assert all(towers[name] == {"basic", "inc", "align"} for name in PRESETS if name.startswith(("full", "alpha")))
-    assert (base().serving, na().serving, full().serving) == ("basic", "inc", "inc")
+    assert (base().serving, na().serving, full().serving) == ({"basic": 1}, {"inc": 1}, {"inc": 1})
     assert (PRESETS["base"]().itg_weight, PRESETS["boost"]().itg_weight) == (1.0, 3.0)
     assert [PRESETS[name]().alpha for name in ("base", "boost", "ori", "na", "full")] == ["none"] * 4 + ["batch"]
     assert [PRESETS[name]().rtg_negatives for name in ("base", "boost", "ori", "na", "full")] == [False] * 3 + [

@@ -10,6 +10,7 @@ import tensorflow as tf
 from models.retrieval_losses import (
     alignment_weights,
     clipped_line,
+    exposure_chances,
     log_expected_count,
     nearest_exposed,
     sampled_softmax,
@@ -132,6 +133,18 @@ def test_a_threshold_moves_weight_to_the_rows_above_it():
     assert alignment_weights(signal, there, clipped_line, -0.5).numpy() == pytest.approx([0.4, 1.6, 1], rel=1e-4)
     assert alignment_weights(signal, there, step, 0.0).numpy() == pytest.approx([0, 2, 1])
     assert alignment_weights(signal, there, step, 3.0).numpy().tolist() == [1, 1, 1]  # no row reaches it
+
+
+def test_exposure_chances_worked_by_hand():
+    # Exposed logits 1 and 3 in the first row's request, mean 2; log 3 above it odds are 3 to 1. None in the other's.
+    scores, exposed = floats(2 + math.log(3), 5), floats(1, 3, 100)
+    same = tf.constant([[True, True, False], [False, False, False]])
+    assert exposure_chances(scores, exposed, same).numpy() == pytest.approx([0.75, 1.0], rel=1e-6)
+    assert exposure_chances(scores, floats(), tf.zeros((2, 0), tf.bool)).numpy().tolist() == [1, 1]
+    with tf.GradientTape() as tape:
+        tape.watch([scores, exposed])
+        chances = exposure_chances(scores, exposed, same)
+    assert tape.gradient(chances, [scores, exposed]) == [None, None]
 
 
 def test_standardised_worked_by_hand():

@@ -61,6 +61,17 @@ def compare(model: str, reference: str, cells: Iterable[Cell], requests: int) ->
     return made
 
 
+def headline(compared: Comparison) -> dict[str, float]:
+    """Variant -> the metric to judge by, over all requests at the middle cut-off, a mean over seeds."""
+    metric = GROUPS[compared.model][0][0]
+    rows = [row for row in compared.rows if (row["metric"], row["segment"]) == (metric, "all")]
+    k, found = scores.middle(sorted({row["k"] for row in rows})), {}
+    for row in rows:
+        if row["k"] == k and row["value"] is not None:
+            found.setdefault(row["variant"], []).append(row["value"])
+    return {variant: sum(values) / len(values) for variant, values in found.items()}
+
+
 def _compared(model: str, found: list[PerRequest]) -> list[PerRequest]:
     metrics, cuts = [name for group in GROUPS[model] for name in group], {}
     for one in found:

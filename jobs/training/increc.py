@@ -6,11 +6,13 @@ import numpy as np
 
 from jobs.command import WorkFailedError
 from jobs.training import Training
+from jobs.training.retrieved import Retrieved
 from models import increc_inputs, inputs
 from models.catalogue import Catalogue, by_row
 from models.increc import IncRec, load
 from schemas import arrow, storage
 from schemas.features import item_stats
+from schemas.logs import retrievals
 from schemas.samples import increc_samples
 from schemas.storage import Root
 from schemas.table import partition
@@ -24,9 +26,15 @@ def train(training: Training) -> dict:
     facts = facts_of(training.directory.root, training.days)
     catalogue, probabilities, made_from = known_items(training, facts["item_ids"])
     seed = training.directory.seed
+    columns, retrieved = increc_inputs.COLUMNS, None
+    if settings.mask_retrieved:
+        columns, retrieved = (*columns, "request_id"), Retrieved.read(training.directory.root, training.days, catalogue)
+        made_from |= {retrievals.path: arrow.delta(training.directory.root, retrievals).version()}
     model = load(training.before, catalogue) if training.before else IncRec(settings, catalogue, seed)
 
     def assemble(rows: inputs.Batch, random: np.random.Generator) -> dict:
+        if retrieved:
+            rows = rows | {"retrieved_rows": retrieved.of(rows["request_id"])}
         return increc_inputs.assemble(rows, catalogue, probabilities, settings, random)
 
     found = {
@@ -35,7 +43,7 @@ def train(training: Training) -> dict:
         "requests": facts["requests"],
         "share_of_requests_with_rtg_and_itg": facts["both"] / facts["requests"],
     }
-    return training.learn(model, increc_inputs.COLUMNS, assemble, "target_slots", found)
+    return training.learn(model, columns, assemble, "target_slots", found)
 
 
 def facts_of(root: str, days: list[date]) -> dict:
