@@ -30,7 +30,8 @@ class Study:
     """What is trained and compared.
 
     model: `increc` or `hccp`. reference: the variant that the others' differences are from. seeds: 1, 2, ... of each
-    variant. size: of the presets. sweeps: curves over a setting.
+    variant. size: of the presets. sweeps: curves over a setting. pictured: IncRec's variants whose item vectors are
+    drawn beside the reference's.
     """
 
     model: str
@@ -39,10 +40,11 @@ class Study:
     sweeps: tuple[Sweep, ...] = ()
     seeds: int = 5
     size: str = "default"
+    pictured: tuple[str, ...] = ()
 
     def __post_init__(self):
         names = [variant.name for variant in self.variants]
-        asked = {self.reference, *(name for sweep in self.sweeps for name in sweep.variants)}
+        asked = {self.reference, *self.pictured, *(name for sweep in self.sweeps for name in sweep.variants)}
         if len(set(names)) < len(names) or not asked <= set(names):
             raise ValueError(f"variants are {names}; each has to be there once, {sorted(asked)} among them")
 
@@ -60,13 +62,13 @@ class Study:
 def increc_presets_compared() -> Study:
     """IncRec's presets: does an incremental tower find what base does not?"""
     names = [preset.__name__ for preset in increc_presets.COMPARED]
-    return Study("increc", presets(*names), reference="base")
+    return Study("increc", presets(*names), reference="base", pictured=("na", "full"))
 
 
 def increc_ablations() -> Study:
     """What each part of full carries, and base with the alignment loss beside it."""
     names = [preset.__name__ for preset in increc_presets.ABLATIONS]
-    return Study("increc", presets("full", "base", *names), reference="full")
+    return Study("increc", presets("full", "base", *names), reference="full", pictured=("base",))
 
 
 def increc_alpha() -> Study:
@@ -74,7 +76,7 @@ def increc_alpha() -> Study:
     names = ("full_without_alpha", "full", *increc_presets.ALPHAS)
     curves = (increc_presets.threshold_curve(form) for form in ("sigmoid", "linear", "step"))
     sweeps = tuple(Sweep("alpha_threshold", curve) for curve in curves)
-    return Study("increc", presets(*names), reference="full_without_alpha", sweeps=sweeps)
+    return Study("increc", presets(*names), reference="full_without_alpha", sweeps=sweeps, pictured=("full",))
 
 
 def hccp_ablations() -> Study:
