@@ -1,4 +1,4 @@
-"""jobs/study/planes.py, item_vectors.py and vector_section.py: which items, where they are put, what is said."""
+"""jobs/study/planes.py, pictures.py and vector_section.py: which items, where they are put, what is said."""
 
 import re
 
@@ -7,7 +7,7 @@ import pytest
 
 from jobs.report.charts import Cloud, scatter_chart
 from jobs.study import vector_section
-from jobs.study.item_vectors import BOTH, ITG, RTG, Items, Picture, chosen
+from jobs.study.pictures import BOTH, ITG, RTG, Items, Picture, chosen
 from jobs.study.planes import planes
 
 
@@ -83,6 +83,7 @@ def test_a_chart_of_clouds():
     assert dots[:3] == [("6.0", "366.0"), ("246.0", "246.0"), ("486.0", "126.0")]
     assert re.findall(r">([^<]+)</text>", svg) == ["ITG (2)", "both (1)", "RTG (0)"]
     assert svg.count('class="cloud faint"') == 2  # its dots, and the legend's
+    assert svg.count('class="key"') == 3
     assert svg.count('class="cloud colour1"') == 3
 
 
@@ -90,7 +91,7 @@ def test_layers_hold_each_point_once():
     points = [(float(n), 0.0) for n in range(30)]
     svg = scatter_chart([Cloud("a", points), Cloud("b", points)], "title")
     drawn = re.findall(r'<g class="cloud colour0"><path d="([^"]*)"/></g>', svg)
-    assert sum(path.count("M") for path in drawn) == 2 * 30 + 2  # and two in the legend
+    assert sum(path.count("M") for path in drawn) == 2 * 30
     assert max(path.count("M") for path in drawn) == 4
 
 

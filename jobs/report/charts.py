@@ -135,8 +135,9 @@ def scatter_chart(clouds: Sequence[Cloud], title: str) -> Markup:
     """
     xs, ys = zip(*(point for cloud in clouds for point in cloud.points), strict=True)
     half = max(max(each) - min(each) for each in (xs, ys)) / 2 or 1.0
-    (left, right), (bottom, top) = (((max(each) + min(each)) / 2 + end * half for end in (-1, 1)) for each in (xs, ys))
-    x, y = _Scale(left, right, _DOT, _WIDTH - _DOT), _Scale(bottom, top, _WIDTH - _DOT, _DOT)
+    across, up = ((max(each) + min(each)) / 2 for each in (xs, ys))
+    x = _Scale(across - half, across + half, _DOT, _WIDTH - _DOT)
+    y = _Scale(up - half, up + half, _WIDTH - _DOT, _DOT)
     parts = [f'<rect class="frame" x="0.5" y="0.5" width="{_WIDTH - 1}" height="{_WIDTH - 1}"/>']
     for layer in range(_LAYERS):
         for cloud in clouds:
@@ -145,7 +146,7 @@ def scatter_chart(clouds: Sequence[Cloud], title: str) -> Markup:
     at = 2 * _DOT
     for cloud in clouds:
         name = f"{cloud.name} ({len(cloud.points):,})"
-        parts.append(f'<g class="{cloud.style}"><path d="M{at:.1f} {_WIDTH + 16}h0"/></g>')
+        parts.append(f'<g class="{cloud.style}"><path class="key" d="M{at:.1f} {_WIDTH + 16}h0"/></g>')
         parts.append(f'<text x="{at + 10:.1f}" y="{_WIDTH + 20}">{escape(name)}</text>')
         at += 26 + len(name) * _CHARACTER
     return _svg(parts, _WIDTH + 26, title)

@@ -7,9 +7,9 @@ from datetime import date
 from jobs.report import holdings, model_sections, numbers, page, scores, sections
 from jobs.report.charts import Bar, Line, Point, bar_chart, line_chart
 from jobs.report.scores import Scores
-from jobs.study import vector_section
+from jobs.study import vector_section, world
 from jobs.study.comparison import GROUPS, Comparison
-from jobs.study.item_vectors import Picture
+from jobs.study.pictures import Picture
 from models import scenarios
 from models.intervals import Interval
 from models.studies import Study, Sweep
@@ -59,6 +59,8 @@ def render(root: str, finished: Finished) -> str:
         "judging": finished.judging,
         "most_scenarios": scenarios.MOST,
         "costs": cost_table(scored),
+        "world": world.read(below),
+        "best": world.BEST,
         "vectors": vector_section.section(finished.picture) if finished.picture else None,
         "evaluation": model_sections.evaluation(scored),
         "settings": {each.name: settings_apart(study, each) for each in study.variants},
@@ -75,7 +77,7 @@ def group_table(scored: Scores, compared: Comparison, metrics: Sequence[str]) ->
     """A row a variant: of each metric its mean with the spread over seeds, and the difference with its interval."""
     keys = [(metric, "all", scores.middle(scored.cuts(metric))) for metric in there(scored, metrics)]
     columns = [scores.label(metric, k) for metric, _, k in keys]
-    return {"columns": columns, "rows": _rows(scored, compared, keys)}
+    return {"columns": columns, "rows": _rows(scored, compared, keys), "supports": None}
 
 
 def segment_table(scored: Scores, compared: Comparison, metric: str) -> dict:

@@ -5,7 +5,7 @@ import numpy as np
 from jobs.report import numbers
 from jobs.report.charts import Cloud, scatter_chart
 from jobs.study import neighbours
-from jobs.study.item_vectors import BOTH, ITG, MOST, RTG, Items, Picture
+from jobs.study.pictures import BOTH, ITG, MOST, RTG, Items, Picture
 from jobs.study.planes import Apart, Planes
 
 _COLUMNS = ("all dimensions", "PCA", "t-SNE", "dealt anew", "dealt anew among equal popularity")
