@@ -8,7 +8,8 @@ not finite, is left out and named at the end. The page gives means, their spread
 study's reference with paired bootstrap intervals over requests, segments, what a request costs, and of IncRec a picture
 of the item vectors.
 
-Reads:  what train_increc and evaluate_increc read, or train_hccp and evaluate_hccp, of the dates
+Reads:  what train_increc and evaluate_increc read, or train_hccp and evaluate_hccp, of the dates; of a simulated world
+        logs and landing/_truth of LAST
 Writes: models/studies/NAME/date=D of the day before LAST; reports/studies/NAME: the values of every request below
         cells/, and study.html; reports/evaluations of LAST, the rows of the model `studies/NAME` anew
 """
