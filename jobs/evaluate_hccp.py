@@ -6,10 +6,10 @@ ranker_recall_10: of the ranker's first ten. ranker_ndcg is against the ranker's
 gauc are on exposures. An item acted on in the scenario without having been shown is no target of ish and isph: the
 samples hold only a draw of those. milliseconds_p50, _p99 are of one request of 600 candidates on one core of this
 machine, as they come and, of a base with vectors, with the items' at hand; unlike all others they differ from run to
-run. The same is measured of random, hot_items and, where its stage is logged, the incumbent's order; the models see
-the date's item_stats as hot_items does. A user with fewer than five known conversions is cold_start. Without any
-model of the day before only the rows without training are written. At most 2,000 requests are measured, chosen by a
-keyed hash.
+run. The same is measured of random, hot_items and, where its stage is logged, the incumbent's order; the models see the
+date's item_stats as hot_items does. A user with fewer than five known conversions is cold_start; where the date's items
+were acted on in several scenarios, ash and asph have segments by it, those with most of them. Without any model of the
+day before only the rows without training are written. At most 2,000 requests are measured, chosen by a keyed hash.
 
 Reads:  samples/hccp_samples, labels/target_groups, logs/retrievals, logs/stages (optional), features/item_stats,
         models/hccp of the day before

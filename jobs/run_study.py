@@ -1,17 +1,19 @@
 """Train every variant of a study with every seed, judge all on one date, and write the study's page.
 
 `--date FIRST..LAST`: each variant learns from nothing from FIRST to the day before LAST and is measured on LAST as
-evaluate_increc and evaluate_hccp measure, milliseconds left out. Beside them stand the rows that need no training. A
-variant and seed that is there already, from the same inputs, dates and settings, is not repeated; a change of code does
-not count: remove the study's cells to have all anew. One whose training fails, as when its loss is not finite, is left
-out and named at the end. The page gives means, their spread over seeds, and differences from the study's reference with
-paired bootstrap intervals over requests.
+evaluate_increc and evaluate_hccp measure, milliseconds with its first seed alone. Beside them stand the rows that need
+no training. A variant and seed that is there already, from the same inputs, dates and settings, is not repeated; a
+change of code does not count: remove the study's cells to have all anew. One whose training fails, as when its loss is
+not finite, is left out and named at the end. The page gives means, their spread over seeds, differences from the
+study's reference with paired bootstrap intervals over requests, segments, what a request costs, and of IncRec a picture
+of the item vectors.
 
 A study with a grid is tuned first: each variant learns from FIRST to two days before LAST with each combination of the
 grid, is measured on the day before LAST, and keeps the combination of the best IncF@K or ISH@K, K the middle cut-off.
 What was tried is a study of its own, NAME-tuning.
 
-Reads:  what train_increc and evaluate_increc read, or train_hccp and evaluate_hccp, of the dates
+Reads:  what train_increc and evaluate_increc read, or train_hccp and evaluate_hccp, of the dates; of a simulated world
+        logs and landing/_truth of LAST
 Writes: models/studies/NAME/date=D of the day before LAST; reports/studies/NAME: the values of every request below
         cells/, and study.html; reports/evaluations of LAST, the rows of the model `studies/NAME` anew
 """
@@ -32,9 +34,10 @@ from jobs import command, evaluation
 from jobs.command import WorkFailedError
 from jobs.evaluation import hccp as judge_hccp
 from jobs.evaluation import increc as judge_increc
-from jobs.study import page
+from jobs.study import item_vectors, page
 from jobs.study.cells import UNTRAINED, Cell
 from jobs.study.comparison import Comparison, compare, headline
+from jobs.study.page import Finished
 from jobs.training import Training
 from jobs.training import hccp as train_hccp
 from jobs.training import increc as train_increc
@@ -89,7 +92,7 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
 def tuned(arguments: argparse.Namespace, name: str, study: Study) -> Study:
     """The study with what each variant earned most with on the day before the one that is reported."""
     *days, day = arguments.days
-    _, compared, faults = run(arguments, f"{name}-tuning", studies.tried(study), days, day)
+    _, compared, faults = run(arguments, f"{name}-tuning", studies.tried(study), days, day, tuning=True)
     try:
         best = studies.with_best(study, headline(compared))
     except ValueError as fault:
@@ -100,9 +103,12 @@ def tuned(arguments: argparse.Namespace, name: str, study: Study) -> Study:
 
 
 def run(
-    arguments: argparse.Namespace, name: str, study: Study, days: list[date], day: date
+    arguments: argparse.Namespace, name: str, study: Study, days: list[date], day: date, tuning: bool = False
 ) -> tuple[dict, Comparison, str]:
-    """Train, judge and write the page; returns the job's line, the comparison, and what could not be trained."""
+    """Train, judge and write the page; returns the job's line, the comparison, and what could not be trained.
+
+    While tuning nothing is timed or drawn.
+    """
     root = arguments.root
     inputs = states(root, study.model, [*days, day])
     judging = _WAYS[study.model][2]
@@ -125,10 +131,15 @@ def run(
     faults = "; ".join(f"{each}: {fault}" for each, fault in failed.items())
     if all(cell.variant != study.reference for cell in there):
         raise WorkFailedError(f"nothing to compare with: {faults}")
+    if not tuning:
+        measure_costs(there, days, judge)
     compared = compare(study.model, study.reference, there, judge.requests)
-    settings = {"days": list(map(str, days)), "size": study.size, **asdict(judge.settings)}
+    judging = asdict(judge.settings)
+    settings = {"days": list(map(str, days)), "size": study.size, **judging}
     written = replace_rows(root, day, f"studies/{name}", compared.rows, inputs, settings)
-    html = page.render(root, name, study, STUDIES[arguments.study].__doc__, [*days, day], compared)
+    picture = None if tuning else item_vectors.picture(name, study, days[-1], judge)
+    about = STUDIES[arguments.study].__doc__
+    html = page.render(root, Finished(name, study, about, [*days, day], judging, compared, picture))
     Root.of(root).write_text(page.place(name), html)
     line = {"rows_written": written, "cells": len(cells), "trained": sum(each.variant != UNTRAINED for each in todo),
             "report": Root.of(root).at(page.place(name))}  # fmt: skip
@@ -163,12 +174,25 @@ def measured(cell: Cell, study: Study, variant: Variant | None, days: list[date]
     if variant is None:
         return {name: found for (name, _), found in judge.measure([]).items()}
     samples, train, _ = _WAYS[study.model]
-    directory = ModelDirectory(cell.root, f"studies/{cell.study}", days[-1], cell.variant, cell.seed)
+    directory = model_of(cell, days)
     train(Training(samples, directory, None, days, study.settings(variant)))
     found = judge.measure([directory], untrained=False)
     tf.keras.backend.clear_session()  # a model's graphs are as large as its tables
     gc.collect()
     return {name: values for (name, _), values in found.items()}
+
+
+def measure_costs(cells: list[Cell], days: list[date], judge: evaluation.Judge) -> None:
+    """Time the first seed's models that nobody has timed yet, all at the end, when nothing else of the study runs."""
+    for cell in cells if judge.requests else ():
+        model = model_of(cell, days)
+        if cell.seed == 1 and cell.cost is None and model.exists:
+            command.log(f"timing {model.place}")
+            cell.write_cost(judge.cost(model))
+
+
+def model_of(cell: Cell, days: list[date]) -> ModelDirectory:
+    return ModelDirectory(cell.root, f"studies/{cell.study}", days[-1], cell.variant, cell.seed)
 
 
 def states(root: str, model: str, days: list[date]) -> dict:

@@ -196,7 +196,11 @@ def _retrieved(retrieved: Mapping[str, Ragged], catalogue_C: np.ndarray, start: 
 
 
 def summarise(
-    targets: Targets, measured: Measured, popularity_T: Sequence[str], cold_N: np.ndarray
+    targets: Targets,
+    measured: Measured,
+    popularity_T: Sequence[str],
+    cold_N: np.ndarray,
+    further: Mapping[str, np.ndarray] | None = None,
 ) -> Iterator[PerRequest]:
     """Every metric by request; a hit rate's plain average is over targets, `_per_request` gives each request one say.
 
@@ -205,11 +209,13 @@ def summarise(
     Args:
         popularity_T: `top`, `middle` or `tail` of each target.
         cold_N: bool [N]: the request's user has hardly any history.
+        further: segment -> bool [T], its targets.
     """
     popularity_T = np.asarray(popularity_T)
     segments = {ALL: np.ones(len(targets.rows), bool)}
     segments |= {str(part): popularity_T == part for part in Popularity}
     segments |= {COLD_START: cold_N[targets.rows], ACTIVE: ~cold_N[targets.rows]}
+    segments |= further or {}
     for segment, inside in segments.items():
         for metric, of_metric in targets.of_metric().items():
             hits, chosen = measured.filtered_hits if metric == "inc_filtered" else measured.hits, inside & of_metric

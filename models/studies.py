@@ -31,8 +31,9 @@ class Study:
     """What is trained and compared.
 
     model: `increc` or `hccp`. reference: the variant that the others' differences are from. seeds: 1, 2, ... of each
-    variant. size: of the presets. sweeps: curves over a setting. grid: setting -> the values tried of it, in every
-    combination and of every variant alike, before the study itself; none is tuned where it is empty.
+    variant. size: of the presets. sweeps: curves over a setting. pictured: IncRec's variants whose item vectors are
+    drawn beside the reference's. grid: setting -> the values tried of it, in every combination and of every variant
+    alike, before the study itself; none is tuned where it is empty.
     """
 
     model: str
@@ -41,11 +42,12 @@ class Study:
     sweeps: tuple[Sweep, ...] = ()
     seeds: int = 5
     size: str = "default"
+    pictured: tuple[str, ...] = ()
     grid: Mapping[str, tuple] = field(default_factory=dict)
 
     def __post_init__(self):
         names = [variant.name for variant in self.variants]
-        asked = {self.reference, *(name for sweep in self.sweeps for name in sweep.variants)}
+        asked = {self.reference, *self.pictured, *(name for sweep in self.sweeps for name in sweep.variants)}
         if len(set(names)) < len(names) or not asked <= set(names):
             raise ValueError(f"variants are {names}; each has to be there once, {sorted(asked)} among them")
         if swept := {sweep.setting for sweep in self.sweeps} & {*self.grid}:
@@ -104,13 +106,13 @@ def with_best(study: Study, values: Mapping[str, float]) -> Study:
 def increc_presets_compared() -> Study:
     """IncRec's presets: does an incremental tower find what base does not?"""
     names = [preset.__name__ for preset in increc_presets.COMPARED]
-    return Study("increc", presets(*names), reference="base")
+    return Study("increc", presets(*names), reference="base", pictured=("na", "full"))
 
 
 def increc_ablations() -> Study:
     """What each part of full carries, and base with the alignment loss beside it."""
     names = [preset.__name__ for preset in increc_presets.ABLATIONS]
-    return Study("increc", presets("full", "base", *names), reference="full")
+    return Study("increc", presets("full", "base", *names), reference="full", pictured=("base",))
 
 
 def increc_alpha() -> Study:
@@ -118,7 +120,7 @@ def increc_alpha() -> Study:
     names = ("full_without_alpha", "full", *increc_presets.ALPHAS)
     curves = (increc_presets.threshold_curve(form) for form in ("sigmoid", "linear", "step"))
     sweeps = tuple(Sweep("alpha_threshold", curve) for curve in curves)
-    return Study("increc", presets(*names), reference="full_without_alpha", sweeps=sweeps)
+    return Study("increc", presets(*names), reference="full_without_alpha", sweeps=sweeps, pictured=("full",))
 
 
 def increc_filtered() -> Study:

@@ -159,6 +159,11 @@ def test_a_day_by_hand_without_a_model(tmp_path, capsys):
     # r1's user has one known conversion.
     assert found["hot_items", "ash", "cold_start", 20] == (1.0, 2)
     assert found["hot_items", "ash", "active", 20] == (None, 0)
+    # 1 was acted on at home, 4 in search; what a scenario's own items are needs no segment by it.
+    assert found["hot_items", "ash", "scenario_homepage", 10] == (0.0, 1)
+    assert found["hot_items", "ash", "scenario_search", 20] == (1.0, 1)
+    assert found["hot_items", "asph", "scenario_search", 20] == (None, 0)
+    assert not {key for key in found if key[1] in ("ish", "isph") and key[2].startswith("scenario")}
     # incumbent: 3, 1, 2 and then the seventeen others: 1 is a hit, 4 only among the first 20.
     assert found["incumbent", "ash", "all", 50] == (1.0, 2)
     assert found["incumbent", "ish", "all", 10] == found["incumbent", "asph", "all", 10] == (1.0, 1)

@@ -117,6 +117,30 @@ def test_hot_items_by_hand(result):
     assert rows["increc", "hot_items", "inc", "cold_start", 100]["support"] == 20  # histories of 0 to 4 of 0 to 7 items
 
 
+def test_targets_have_segments_by_where_they_were_acted_on(tmp_path):
+    for write in (write_samples, write_stats, write_logs):
+        write(tmp_path)
+    labels = []
+    for n in range(REQUESTS):  # the ITG item n in search in the first ten requests; all else on the homepage
+        scenario = "search" if n < 10 else "homepage"
+        labels.append((f"r{n:02}", n, int(ITEMS[n]), "ITG", "cart", NOON, scenario, 1, [], None))
+        labels.append((f"r{n:02}", n, int(ITEMS[n + 1]), "RTG", "purchase", NOON, "homepage", 1, ["swing"], None))
+        labels.append((f"r{n:02}", n, int(ITEMS[119 - n]), "ETG", None, None, None, 0, [], 1))
+    put_delta(tmp_path, "target_groups", DAY, labels)
+    evaluate_increc.main(Namespace(root=str(tmp_path), requests=1000), DAY)
+    of = {
+        (row["metric"], row["segment"]): (row["value"], row["support"])
+        for row in arrow.read(str(tmp_path), evaluations_table, DAY).to_pylist()
+        if row["variant"] == "hot_items" and row["k"] == 100
+    }
+    assert of["inc", "scenario_search"] == (1.0, 10)
+    assert of["base", "scenario_homepage"] == (1.0, 20 + 30)
+    # The ITG items 20 to 29 had been retrieved by hot, so they are no longer in the list.
+    assert of["inc_filtered", "scenario_search"] == (1.0, 10)
+    assert of["inc_filtered", "scenario_homepage"] == (0.5, 20)
+    assert of["exposure", "scenario_homepage"] == (None, 0)
+
+
 def test_random_stands_beside_its_expectation(result):
     _, rows = result
     assert rows["increc", "random", "inc_expected", "all", 100]["value"] == pytest.approx(100 / 120)

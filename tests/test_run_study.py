@@ -5,6 +5,7 @@ import re
 import shutil
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
 
 import numpy as np
 import pytest
@@ -48,6 +49,15 @@ def rows_of(root, model, day=LAST) -> dict:
     }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_timed_requests():
+    """500 of each model take longer than training it."""
+    settings = partial(run_study.judge_hccp.Settings, timed_requests=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_study.judge_hccp, "Settings", settings)
+        yield
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """A root with two days to learn from and one to judge on, and what the study's first run said."""
@@ -67,7 +77,8 @@ def test_every_cell_is_trained_measured_and_shown(done):
     assert cells == {"untrained-seed0", *trained}
     assert {each.name for each in (root / "models/studies/tiny/date=2020-01-02").iterdir()} == trained
     rows = rows_of(root, "studies/tiny")
-    assert line["rows_written"] == len(rows)
+    timings = 3 * 2 * 2  # of the first seed's three models: two percentiles, with and without the items' vectors
+    assert line["rows_written"] == len(rows) + timings
     assert {key[:2] for key in rows} == {
         ("random", 0), ("hot_items", 0), ("incumbent", 0), *((name, seed) for name in ("exposed_only", "full",
         "full_margin_2") for seed in (1, 2)),
@@ -99,6 +110,27 @@ def test_a_study_that_was_stopped_goes_on_with_what_is_missing(done):
     assert rows_of(root, "studies/tiny") == before
 
 
+def test_the_first_seeds_models_are_timed_once(done):
+    root, _ = done
+    costs = {each.parent.name: each for each in (root / "reports/studies/tiny/cells").glob("*/_cost.json")}
+    assert {*costs} == {"exposed_only-seed1", "full-seed1", "full_margin_2-seed1"}
+    rows = json.loads(costs["full-seed1"].read_text())
+    assert [(row["metric"], row["segment"], row["support"]) for row in rows] == [
+        ("milliseconds_p50", "all", 4), ("milliseconds_p99", "all", 4),
+        ("milliseconds_p50", "item_vectors_at_hand", 4), ("milliseconds_p99", "item_vectors_at_hand", 4),
+    ]  # fmt: skip
+    before = {name: path.read_text() for name, path in costs.items()}
+    costs["full-seed1"].unlink()
+    assert run(root)["trained"] == 0
+    after = {name: path.read_text() for name, path in costs.items()}
+    assert {name for name in costs if after[name] != before[name]} <= {"full-seed1"}
+    html = Page((root / "reports/studies/tiny/study.html").read_text())
+    shown = {row[0]: row[1:] for row in html.rows if len(row) == 5}
+    assert shown["variant"] == ["ms p50", "ms p99", "ms p50, item vectors at hand", "ms p99, item vectors at hand"]
+    assert shown["full"] == [f"{row['value']:.3f}" for row in json.loads(after["full-seed1"])]
+    assert "of 4 requests, one at a time" in html.text
+
+
 def test_averages_are_those_of_the_evaluating_job(done):
     root, _ = done
     day = LAST - timedelta(1)
@@ -117,7 +149,11 @@ def test_the_page(done):
     root, _ = done
     html = (root / "reports/studies/tiny/study.html").read_text()
     shown = Page(html)
-    assert {"differences", "sweeps", "segments", "curves", "settings"} <= shown.ids
+    assert {"differences", "sweeps", "segments", "curves", "costs", "settings"} <= shown.ids
+    assert "vectors" not in shown.ids  # HCCP's samples tell no ITG item from another
+    assert "Cold start: fewer than 5 conversions" in shown.text
+    segmented = next(n for n, row in enumerate(shown.rows) if row[2:] == ["top", "middle", "tail", "active"])
+    assert shown.rows[segmented + 1 + 3 + 3][:2] == ["support", ""]  # below three variants and three untrained rows
     assert all(resource.startswith("#") for resource in shown.resources)
     assert not re.search(r"https?://|url\(|@import|<script|<link|<img", html)
     assert "<title>headrace study tiny (simulated stages)</title>" in html
@@ -162,9 +198,17 @@ def test_a_study_of_increc(tmp_path):
     assert {key[0] for key in rows} == {
         "base", "boost", "ori", "na", "full", "random", "hot_items", "item_cf_twice", "hot_deeper", "swing_deeper"
     }  # fmt: skip
-    shown = Page((tmp_path / "reports/studies/increc_presets-tiny/study.html").read_text())
+    html = (tmp_path / "reports/studies/increc_presets-tiny/study.html").read_text()
+    shown = Page(html)
     assert "Origin not stated." in shown.text
     assert "IncF@100" in shown.text
+    # Request n has the ITG item n and the RTG item n + 1: items 1 to 29 are both. A plane of each kind a variant.
+    assert "1 ITG, 1 RTG, 29 both" in shown.text
+    assert "Too few ITG or RTG items" in shown.text
+    captions = re.findall(r"<h3>([^<]*)</h3>\s*<div class=\"two\">\s*<figure><figcaption>PCA", html)
+    assert captions == ["base (reference)", "na", "full"]
+    assert len(re.findall(r"<text[^>]*>both \(29\)</text>", html)) == 3 * 2
+    assert "costs" not in shown.ids
     assert ["variant", "seeds", "top", "middle", "tail", "cold start", "active"] in shown.rows
 
 
@@ -277,8 +321,9 @@ def test_every_study_can_be_made_and_says_what_it_asks(name):
 
 
 def test_a_study_of_unknown_or_repeated_variants_is_refused():
-    for variants, reference, sweeps in [
-        (("base", "base"), "base", ()), (("base",), "full", ()), (("base",), "base", (Sweep("alpha", ("na",)),)),
+    for variants, reference, sweeps, pictured in [
+        (("base", "base"), "base", (), ()), (("base",), "full", (), ()), (("base",), "base", (), ("na",)),
+        (("base",), "base", (Sweep("alpha", ("na",)),), ()),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match="each has to be there once"):
-            Study("increc", studies.presets(*variants), reference, sweeps)
+            Study("increc", studies.presets(*variants), reference, sweeps, pictured=pictured)

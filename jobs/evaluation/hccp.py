@@ -1,16 +1,17 @@
 """One date's requests as HCCP is judged on them, whatever orders a request's candidates."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
+import pyarrow as pa
 
 from jobs import command
 from jobs.evaluation import Measured
 from jobs.evaluation.one_core import one_core
-from models import candidates, hccp, hccp_inputs, inputs, keyed_choice, ranking_metrics
+from models import candidates, hccp, hccp_inputs, inputs, keyed_choice, ranking_metrics, scenarios
 from models.candidates import Candidates
 from models.checkpoint import ModelDirectory
 from models.hccp import Hccp
@@ -28,6 +29,7 @@ CUTS = (10, 20, 50)
 _COLUMNS = ("request_id", "history_item_ids", "history_actions", "item_ids", "levels", "in_scenario_actions")
 _AT_HAND = "item_vectors_at_hand"
 _WARM_UP = 10
+_EVERYWHERE = ("ash", "asph")  # metrics of items acted on in whichever scenario
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Judge:
         self._found = candidates.read(root, day, samples)
         self._users = inputs.decode(samples.select(["history_item_ids", "history_actions"]))
         self._cold = self._users["history_item_ids"].lengths < settings.cold_start_below
+        self._scenarios = self._acted_in(samples["request_id"].combine_chunks())
         self._stats = arrow.read(root, item_stats, day, ["item_id", *hccp_inputs.COUNTS])
         self.requests = samples.num_rows
         self.counts = {"requests": self.requests, "candidates": len(self._found.item_ids)}
@@ -65,12 +68,22 @@ class Judge:
     def measure(self, models: Sequence[ModelDirectory], untrained: bool = True) -> Measured:
         """What each model's order earns and, if `untrained`, those of the orders that need no training."""
         scores = untrained_scores(self._found, self.settings) if untrained else {}
-        values = {(name, 0): [*measure(self._found, each, self._cold, self.settings)] for name, each in scores.items()}
+        values = {(name, 0): [*self._measured(each)] for name, each in scores.items()}
         for each in models if self.requests else ():
             command.log(f"measuring {each.place}")
             ours = self.model(each).scores(self._users, self._found.requests, self._found.item_ids)
-            values[each.variant, each.seed] = [*measure(self._found, ours, self._cold, self.settings)]
+            values[each.variant, each.seed] = [*self._measured(ours)]
         return values
+
+    def _measured(self, scores: np.ndarray) -> Iterator[PerRequest]:
+        return measure(self._found, scores, self._cold, self.settings, self._scenarios)
+
+    def _acted_in(self, request_ids: pa.Array) -> dict[str, np.ndarray]:
+        """The candidates that were acted on, by the scenario of the action."""
+        found, acted = np.full(len(self._found.item_ids), "", object), self._found.actions > 0
+        targets = self._found.requests[acted], self._found.item_ids[acted]
+        found[acted] = scenarios.of_targets(self.root, self.day, request_ids, *targets)
+        return scenarios.segments(found)
 
     def model(self, directory: ModelDirectory) -> Hccp:
         """The model, knowing of each item what hot_items knows too: the counts of the days before this date.
@@ -100,11 +113,14 @@ def untrained_scores(found: Candidates, settings: Settings) -> dict[str, np.ndar
     return scores
 
 
-def measure(found: Candidates, scores: np.ndarray, cold: np.ndarray, settings: Settings) -> Iterator[PerRequest]:
+def measure(
+    found: Candidates, scores: np.ndarray, cold: np.ndarray, settings: Settings, acted_in: Mapping[str, np.ndarray]
+) -> Iterator[PerRequest]:
     """Every metric of one order of the candidates, by request.
 
     Args:
         cold: bool, of each request: its user has hardly any history.
+        acted_in: segment -> bool [N], of the actions that any scenario counts for.
     """
     ranks = ranking_metrics.rank(found.requests, found.item_ids, scores, settings.seed)
     bought = Action.PURCHASE.strength
@@ -119,10 +135,11 @@ def measure(found: Candidates, scores: np.ndarray, cold: np.ndarray, settings: S
     segments = {str(part): found.popularity == part for part in Popularity}
     segments |= {COLD_START: cold[found.requests], ACTIVE: ~cold[found.requests]}
     for metric, target in targets.items():
+        parts = {**segments, **acted_in} if metric in _EVERYWHERE else segments
         for k in CUTS:
             hit, whose = ranking_metrics.hits(ranks[target], k), found.requests[target]
             yield PerRequest.summed((metric, ALL, k), whose, hit, by_request=True)
-            for segment, inside in segments.items():
+            for segment, inside in parts.items():
                 yield PerRequest.summed((metric, segment, k), whose[inside[target]], hit[inside[target]])
     seen, shown = found.teacher_order > 0, found.exposed
     agreement = ranking_metrics.ndcg(found.requests[seen], ranks[seen], found.teacher_order[seen])

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from jobs import command
 from jobs.evaluation import Measured
-from models import baselines, increc, inputs, keyed_choice, retrieval_metrics
+from models import baselines, increc, inputs, keyed_choice, retrieval_metrics, scenarios
 from models.baselines import ItemNeighbours
 from models.checkpoint import ModelDirectory
 from models.inputs import Batch, Ragged
@@ -22,6 +22,7 @@ from schemas.logs import conversions, retrievals
 from schemas.samples import increc_samples
 from schemas.storage import Root
 from schemas.table import MissingDataError
+from schemas.target_groups import target_groups
 
 _COLUMNS = tuple(name for name in increc_samples.names if name not in ("scenario", "request_time"))
 
@@ -48,7 +49,7 @@ class Judge:
         MissingDataError: the samples, item_stats or the retrievals of the date are not there.
     """
 
-    sources = (increc_samples, item_stats, retrievals, conversions)
+    sources = (increc_samples, item_stats, retrievals, conversions, target_groups)
 
     def __init__(self, root: str, day: date, settings: Settings):
         self.root, self.day, self.settings = root, day, settings
@@ -62,6 +63,7 @@ class Judge:
         self._retrieved = retrieved_lists(root, day, self._request_ids)
         self._popularity = popularity_of(self._stats, self._targets.item_ids)
         self._cold = self._rows["history_item_ids"].lengths < settings.cold_start_below
+        self._scenarios = self._acted_in()
         self.counts = {"requests": self.requests, "targets": len(self._targets.rows)}
         said = ", ".join(self._retrieved) or "none"
         command.log(f"{self.requests} requests, {len(self._targets.rows)} targets, channels {said}")
@@ -75,9 +77,9 @@ class Judge:
         scorers = {(name, 0): scorer for name, scorer in self._untrained().items()} if untrained else {}
         scorers |= {(each.variant, each.seed): self._trained(each) for each in models}
         found = retrieval_metrics.measure(self._targets, self._retrieved, self._catalogue, scorers, self.requests)
+        segments = self._popularity, self._cold, self._scenarios
         values = {
-            name: [*retrieval_metrics.summarise(self._targets, measured, self._popularity, self._cold)]
-            for name, measured in found.items()
+            name: [*retrieval_metrics.summarise(self._targets, measured, *segments)] for name, measured in found.items()
         }
         if untrained:
             values["random", 0] += retrieval_metrics.expected_at_random(self._targets, found["random", 0])
@@ -86,6 +88,12 @@ class Judge:
     def cost(self, model: ModelDirectory) -> list[dict]:
         """Nothing: what a channel costs is its index's to say."""
         return []
+
+    def _acted_in(self) -> dict[str, np.ndarray]:
+        """The targets by the scenario in which they were acted on; what was exposed and no more is in none."""
+        targets = self._targets
+        found = scenarios.of_targets(self.root, self.day, self._request_ids, targets.rows, targets.item_ids)
+        return scenarios.segments(np.where(targets.itg | targets.rtg, found, ""))
 
     def _untrained(self) -> dict[str, Scorer]:
         settings, counts = self.settings, self._stats["conversions"].to_numpy()

@@ -13,6 +13,7 @@ _CHARACTER = 8.6  # the width of one in a line's name, about; capitals are as wi
 _LABEL_HEIGHT = 15
 _BAR_STEP = 22
 _COLOURS, _DASHES = 6, 4
+_DOT, _LAYERS = 6, 8  # a dot's distance from the frame, more than half its width; of a cloud's points
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,20 @@ class Bar:
 
 
 @dataclass(frozen=True)
+class Cloud:
+    """Points of one kind, each a pair; `number` picks the colour, a faint one is grey."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    number: int = 0
+    faint: bool = False
+
+    @property
+    def style(self) -> str:
+        return "cloud faint" if self.faint else f"cloud colour{self.number % _COLOURS}"
+
+
+@dataclass(frozen=True)
 class _Scale:
     """A linear or logarithmic scale from data to pixels."""
 
@@ -86,10 +101,7 @@ def line_chart(
     parts = [_axes(x, y, xs, ticks, x_name, share)]
     parts += [_drawn(line, x, y) for line in sorted(lines, key=lambda line: not line.faint)]
     parts += _names(lines, x.end, y)
-    body = "\n".join(parts)
-    return Markup(
-        f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">\n{body}\n</svg>'
-    )
+    return _svg(parts, _HEIGHT, title)
 
 
 def bar_chart(bars: Sequence[Bar], title: str) -> Markup:
@@ -112,10 +124,37 @@ def bar_chart(bars: Sequence[Bar], title: str) -> Markup:
         parts.append(f'<text class="end" x="{left - 8:.1f}" y="{middle + 4:.1f}">{escape(bar.name)}</text>')
         parts.append(f'<rect x="{start:.1f}" y="{top + 4}" width="{width:.1f}" height="{_BAR_STEP - 8}"/>')
         parts.append(f'<path d="M{x(bar.low):.1f} {middle:.1f}H{x(bar.high):.1f}"/></g>')
-    body = "\n".join(parts)
-    return Markup(
-        f'<svg class="chart" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(title)}">\n{body}\n</svg>'
-    )
+    return _svg(parts, height, title)
+
+
+def scatter_chart(clouds: Sequence[Cloud], title: str) -> Markup:
+    """Clouds of points in a square, both axes with one scale and without numbers, names and sizes below.
+
+    They are drawn in layers, a few points of each in turn, so that no cloud covers the others. A layer is one path
+    whose dots are lines of no length: a thousand circles would be ten times as long.
+    """
+    xs, ys = zip(*(point for cloud in clouds for point in cloud.points), strict=True)
+    half = max(max(each) - min(each) for each in (xs, ys)) / 2 or 1.0
+    across, up = ((max(each) + min(each)) / 2 for each in (xs, ys))
+    x = _Scale(across - half, across + half, _DOT, _WIDTH - _DOT)
+    y = _Scale(up - half, up + half, _WIDTH - _DOT, _DOT)
+    parts = [f'<rect class="frame" x="0.5" y="0.5" width="{_WIDTH - 1}" height="{_WIDTH - 1}"/>']
+    for layer in range(_LAYERS):
+        for cloud in clouds:
+            dots = "".join(f"M{x(px):.1f} {y(py):.1f}h0" for px, py in cloud.points[layer::_LAYERS])
+            parts += [f'<g class="{cloud.style}"><path d="{dots}"/></g>'] if dots else []
+    at = 2 * _DOT
+    for cloud in clouds:
+        name = f"{cloud.name} ({len(cloud.points):,})"
+        parts.append(f'<g class="{cloud.style}"><path class="key" d="M{at:.1f} {_WIDTH + 16}h0"/></g>')
+        parts.append(f'<text x="{at + 10:.1f}" y="{_WIDTH + 20}">{escape(name)}</text>')
+        at += 26 + len(name) * _CHARACTER
+    return _svg(parts, _WIDTH + 26, title)
+
+
+def _svg(parts: Sequence[str], height: int, title: str) -> Markup:
+    about = f'class="chart" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(title)}"'
+    return Markup("\n".join([f"<svg {about}>", *parts, "</svg>"]))
 
 
 def _axes(x: _Scale, y: _Scale, xs: list[float], ticks: list[float], x_name: str, share: bool) -> str:

@@ -1,6 +1,9 @@
 """A study's cells: what one variant and seed earned in each request, a folder each, with the state it was made from.
 
 reports/studies/<study>/cells/<variant>-seed<seed>/    rows of study_values, staged and swapped in as any table's
+    _cost.json                                         what a request costs, of one seed of each variant
+
+A time differs from run to run: it is measured once and kept, and goes when the cell is made anew.
 """
 
 import json
@@ -16,6 +19,7 @@ from schemas.reports import study_values
 from schemas.storage import MANIFEST, Root
 
 UNTRAINED = "untrained"  # the cell of all rows that need no training
+_COST = "_cost.json"
 
 
 @dataclass(frozen=True)
@@ -60,3 +64,13 @@ class Cell:
         place = Root.of(self.root)
         files = [info.path for info in place.files(self.place, ".parquet")]
         return from_table(dataset.dataset(files, filesystem=place.filesystem).to_table())
+
+    @property
+    def cost(self) -> list[dict] | None:
+        """metric, segment, k, value and support, as `evaluations` has them; None where nobody has measured it."""
+        place, at = Root.of(self.root), f"{self.place}/{_COST}"
+        return json.loads(place.read_text(at)) if place.exists(at) else None
+
+    def write_cost(self, rows: list[dict]) -> None:
+        """Put it beside the values."""
+        Root.of(self.root).write_text(f"{self.place}/{_COST}", json.dumps(rows) + "\n")

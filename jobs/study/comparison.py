@@ -52,6 +52,7 @@ def compare(model: str, reference: str, cells: Iterable[Cell], requests: int) ->
             made.rows += [{"variant": variant, "seed": seed, **row} for row in averages(found)]
             for one in _compared(model, found):
                 columns.setdefault(one.key, {}).setdefault(variant, []).append(_dense(one, requests))
+        made.rows += [{"variant": cell.variant, "seed": cell.seed, **row} for row in cell.cost or ()]
     for key in list(columns):  # each is let go once it is stacked: together they are as large as the sums
         variants = columns.pop(key)
         made.sums[key] = {

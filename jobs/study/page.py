@@ -1,13 +1,16 @@
 """A study's page: averages, spread over seeds, differences from the reference with intervals, curves and bars."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import date
 
 from jobs.report import holdings, model_sections, numbers, page, scores, sections
 from jobs.report.charts import Bar, Line, Point, bar_chart, line_chart
 from jobs.report.scores import Scores
+from jobs.study import vector_section, world
 from jobs.study.comparison import GROUPS, Comparison
+from jobs.study.pictures import Picture
+from models import scenarios
 from models.intervals import Interval
 from models.studies import Study, Sweep
 
@@ -17,19 +20,33 @@ def place(name: str) -> str:
     return f"reports/studies/{name}/study.html"
 
 
-def render(root: str, name: str, study: Study, about: str, days: Sequence[date], compared: Comparison) -> str:
-    """The page, complete in one string of HTML.
+@dataclass(frozen=True)
+class Finished:
+    """A study that is done.
 
-    Args:
-        about: what the study asks. days: those learned from, then the one that is judged on.
+    name: of its place. about: what it asks. days: those learned from, then the one that is judged on.
+    judging: the settings it was judged with. picture: of item vectors, where the model has them to show.
     """
-    *learned, judged = days
+
+    name: str
+    study: Study
+    about: str
+    days: Sequence[date]
+    judging: Mapping[str, object]
+    compared: Comparison
+    picture: Picture | None = None
+
+
+def render(root: str, finished: Finished) -> str:
+    """The page, complete in one string of HTML."""
+    study, compared = finished.study, finished.compared
+    *learned, judged = finished.days
     below = sections.Below(root, judged, {held.path: held for held in holdings.holdings(root)})
     scored = scores.gather({"model": study.model, **row} for row in compared.rows)[study.model]
     headlines = there(scored, scores.HEADLINES[study.model])
     context = {
-        "name": name,
-        "about": about,
+        "name": finished.name,
+        "about": finished.about,
         "study": study,
         "source": sections.source(below),
         "learned": numbers.span(learned),
@@ -39,6 +56,12 @@ def render(root: str, name: str, study: Study, about: str, days: Sequence[date],
         "bars": bars(scored, compared),
         "sweeps": [sweep_section(scored, study, sweep) for sweep in study.sweeps],
         "segments": [segment_table(scored, compared, metric) for metric in headlines],
+        "judging": finished.judging,
+        "most_scenarios": scenarios.MOST,
+        "costs": cost_table(scored),
+        "world": world.read(below),
+        "best": world.BEST,
+        "vectors": vector_section.section(finished.picture) if finished.picture else None,
         "evaluation": model_sections.evaluation(scored),
         "settings": {each.name: settings_apart(study, each) for each in study.variants},
     }
@@ -54,7 +77,7 @@ def group_table(scored: Scores, compared: Comparison, metrics: Sequence[str]) ->
     """A row a variant: of each metric its mean with the spread over seeds, and the difference with its interval."""
     keys = [(metric, "all", scores.middle(scored.cuts(metric))) for metric in there(scored, metrics)]
     columns = [scores.label(metric, k) for metric, _, k in keys]
-    return {"columns": columns, "rows": _rows(scored, compared, keys)}
+    return {"columns": columns, "rows": _rows(scored, compared, keys), "supports": None}
 
 
 def segment_table(scored: Scores, compared: Comparison, metric: str) -> dict:
@@ -63,7 +86,23 @@ def segment_table(scored: Scores, compared: Comparison, metric: str) -> dict:
     segments = scored.segments(metric)
     columns = [segment.replace("_", " ") for segment in segments]
     rows = _rows(scored, compared, [(metric, segment, k) for segment in segments])
-    return {"label": scores.label(metric, k), "columns": columns, "rows": rows}
+    supports = [numbers.count(scored.support(metric, segment)[1]) for segment in segments]
+    return {"label": scores.label(metric, k), "columns": columns, "rows": rows, "supports": supports}
+
+
+def cost_table(scored: Scores) -> dict | None:
+    """A row a variant that was timed, a column for each percentile of each way to score; None where none was."""
+    percentiles = [metric for metric in scores.NAMES if metric.startswith("milliseconds") and scored.cuts(metric)]
+    ways = ["all", *dict.fromkeys(segment for metric in percentiles for segment in scored.segments(metric))]
+    keys = [(metric, way) for way in ways for metric in percentiles]
+    rows = []
+    for variant in scored.variants:
+        measures = [scored.get(variant, metric, 0, way) for metric, way in keys]
+        if any(measures):
+            texts = [scores.written(metric, each) for (metric, _), each in zip(keys, measures, strict=True)]
+            rows.append({"variant": variant, "cells": texts})
+    named = {"all": ""} | {way: f", {way.replace('_', ' ')}" for way in ways[1:]}
+    return {"columns": [scores.label(metric) + named[way] for metric, way in keys], "rows": rows} if rows else None
 
 
 def _rows(scored: Scores, compared: Comparison, keys: Sequence[tuple[str, str, int]]) -> list[dict]:
