@@ -75,7 +75,7 @@ def retrieved(world: World, day: date) -> Iterator[Retrieved]:
             incumbent=logged.pre_ranking_scores,
             ranker=ranker,
             first_added=items.shape[1],
-            best=_best(world, logged.users),
+            best=top(catalogue_clicks(world, logged.users), BEST),
             logged=logged,
         )
 
@@ -123,10 +123,11 @@ def passed(world: World, given: Retrieved, scores: np.ndarray, quota: int = 0) -
     return Passed(np.where(np.take_along_axis(there, kept, axis=1), kept, -1), shown)
 
 
-def _best(world: World, users: np.ndarray) -> np.ndarray:
+def catalogue_clicks(world: World, users: np.ndarray) -> np.ndarray:
+    """True click logits before the intercept of the whole catalogue for each of these users, (n, I)."""
     catalogue = items_of(world)
     cosines = users_of(world).taste_Ud[users] @ catalogue.taste_Id.T
-    return top(world.taste * cosines + world.quality * catalogue.quality, BEST)
+    return world.taste * cosines + world.quality * catalogue.quality
 
 
 def _put_logged(ranker: np.ndarray, logged: Served) -> None:

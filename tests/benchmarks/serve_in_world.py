@@ -24,8 +24,7 @@ from jobs.world.channels import top
 from jobs.world.demand import homepage_requests
 from jobs.world.earnings import Earned, Ratio, earned, popularity_correlation
 from jobs.world.landing import request_ids_of
-from jobs.world.population import click_logits
-from jobs.world.serving import Retrieved, passed, retrieved, with_channel
+from jobs.world.serving import Retrieved, catalogue_clicks, passed, retrieved, with_channel
 from jobs.world.settings import World
 from models import baselines, checkpoint, hccp, hccp_inputs, increc, inputs
 from models.baselines import ItemNeighbours
@@ -114,16 +113,11 @@ def _trained(known: Known, model: hccp.Hccp) -> PreRanker:
 
 def channels(world: World, known: Known | None) -> dict[Name, Scorer]:
     """Scores of the whole catalogue: of the truth, of what needs no training, and of the models."""
-    users, everything = homepage_requests(world, JUDGED).users, np.arange(world.items)
-
-    def truth(start: int, stop: int) -> np.ndarray:
-        asked = users[start:stop]
-        return click_logits(world, asked, np.broadcast_to(everything, (len(asked), world.items)))
-
-    found = {("oracle", 0): truth}
+    users = homepage_requests(world, JUDGED).users
+    found: dict[Name, Scorer] = {("oracle", 0): lambda start, stop: catalogue_clicks(world, users[start:stop])}
     if known is None:
         return found
-    counts, catalogue = known.by_index("conversions", world), everything + 1
+    counts, catalogue = known.by_index("conversions", world), np.arange(1, world.items + 1)
     settings = judge_increc.Settings()
     owners, item_ids = judge_increc.known_conversions(known.root, known.day, settings)
     near = ItemNeighbours.fit(
