@@ -6,7 +6,7 @@ number a request, a visit or a user is held for the whole date.
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -27,7 +27,7 @@ from schemas import arrow, logs
 from schemas.labels import HOMEPAGE
 from schemas.table import Table, landing
 
-_REQUESTS_AT_ONCE = 512
+REQUESTS_AT_ONCE = 512  # a chunk has its own streams, so this is part of the bytes of every world
 _AHEAD = 4  # chunks made before they are written; they bound the memory
 
 Pieces = dict[str, pa.Table]
@@ -59,6 +59,11 @@ def land(root: str, world: World, day: date, progress: Callable[[str], None] = l
     return {name: writer.manifest["rows"] for name, writer in writers.items()}, total
 
 
+def request_ids_of(day: date, numbers: Iterable[int]) -> list[str]:
+    """The ids of the date's homepage requests, by their numbers in the order of their times."""
+    return [f"{day:%Y%m%d}-{number:07d}" for number in numbers]
+
+
 def _name(table: Table) -> str:
     return f"_truth/{table.name}" if table.layer == "truth" else table.name
 
@@ -69,7 +74,7 @@ def _chunks(world: World, day: date) -> Iterator[tuple[Pieces, Figures]]:
     answering = _latest_request(requests, visits)
     intercepts(world)
     recent_items(world, day)
-    starts = range(0, len(requests.users), _REQUESTS_AT_ONCE)
+    starts = range(0, len(requests.users), REQUESTS_AT_ONCE)
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         waiting: deque = deque()
         for start in starts:
@@ -98,15 +103,15 @@ def _homepage(
     world: World, day: date, requests: Requests, visits: Visits, answering: np.ndarray, start: int
 ) -> tuple[Pieces, Figures]:
     """Everything a chunk of requests causes, as rows of the tables, and its figures."""
-    end = min(start + _REQUESTS_AT_ONCE, len(requests.users))
-    users, times, chunk = requests.users[start:end], requests.times[start:end], start // _REQUESTS_AT_ONCE
+    end = min(start + REQUESTS_AT_ONCE, len(requests.users))
+    users, times, chunk = requests.users[start:end], requests.times[start:end], start // REQUESTS_AT_ONCE
     served = serve(world, users, day, chunk)
     shadow = shadow_ranked(world, served, day, chunk) if world.shadow_ranked else None
     draws = stream(world, Purpose.RESPONSE, day, chunk)
     shown_times = actions.shown_times(times, served.shown.shape[1], day, draws)
     acted = actions.on_homepage(world, served, shown_times, day, draws)
     actors = users[acted.sources]
-    request_ids = [f"{day:%Y%m%d}-{number:07d}" for number in range(start, end)]
+    request_ids = request_ids_of(day, range(start, end))
     event_ids = [
         f"{request_ids[row]}-{position:02d}-{action}"
         for row, position, action in zip(acted.sources, acted.positions, acted.names(), strict=True)

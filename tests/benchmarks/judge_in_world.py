@@ -23,6 +23,7 @@ WORLDS = {
     "plain": SMALL,
     "covered": replace(SMALL, coverage=2.0, requests_per_user=0.5, planted_items=0.05, planted_demand=0.1),
 }
+PRESETS = {"increc": "base,na,full", "hccp": "exposed_only,full"}
 ROWS = {
     "hccp": (("ish", 20), ("ash", 20), ("isph", 20), ("asph", 20), ("ranker_recall_10", 50)),
     "increc": (("inc", 100), ("inc", 500), ("inc_filtered", 100), ("inc_filtered", 500), ("base", 100)),
@@ -34,20 +35,18 @@ def run(root: str, job: str, first: date, last: date, *flags: str) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def batch(root: str, world: World) -> None:
+def learn(root: str, world: World, presets: dict[str, str] = PRESETS) -> None:
+    """Everything up to the models of `presets`, with every seed."""
     for n in range((LANDED - FIRST).days + 1):
         land(root, world, FIRST + timedelta(n))
     run(root, "ingest_logs", FIRST, LANDED)
     for job in ("label_target_groups", "build_user_histories", "build_item_stats"):
         run(root, job, FIRST, JUDGED)
-    for job in ("build_increc_samples", "build_hccp_samples"):
-        run(root, job, FIRST, JUDGED)
+    for model in presets:
+        run(root, f"build_{model}_samples", FIRST, JUDGED)
     for seed in SEEDS:
-        flags = ("--days", "2", "--seed", str(seed))
-        run(root, "train_increc", LEARNED, LEARNED, "--preset", "base,na,full", *flags)
-        run(root, "train_hccp", LEARNED, LEARNED, "--preset", "exposed_only,full", *flags)
-    for job in ("evaluate_increc", "evaluate_hccp"):
-        run(root, job, JUDGED, JUDGED)
+        for model, names in presets.items():
+            run(root, f"train_{model}", LEARNED, LEARNED, "--preset", names, "--days", "2", "--seed", str(seed))
 
 
 def table(root: str, model: str) -> str:
@@ -73,6 +72,7 @@ def table(root: str, model: str) -> str:
 if __name__ == "__main__":
     for name in sys.argv[2:] or WORLDS:
         root = f"{sys.argv[1]}/{name}"
-        batch(root, WORLDS[name])
+        learn(root, WORLDS[name])
         for model in ROWS:
+            run(root, f"evaluate_{model}", JUDGED, JUDGED)
             print(f"\n{name}, {model}, simulated, seeds {SEEDS}, in %:\n\n{table(root, model)}", flush=True)

@@ -1,0 +1,199 @@
+"""A day of the world served anew: another pre-ranker in the incumbent's place, or a channel beside the others.
+
+Requests, tastes, ranker and re-ranker are those that made the logs, so that two servings differ in nothing but what was
+replaced. The ranker is asked about every candidate: of what it had ranked it says what it said, of the rest what its
+rule says, with noise by key; and so is the incumbent about what no channel had retrieved.
+
+Shapes: n requests of a chunk; W candidates of a request, in no order, -1 where there are fewer; I items.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date
+
+import numpy as np
+
+from jobs.world.channels import top
+from jobs.world.demand import homepage_requests
+from jobs.world.landing import REQUESTS_AT_ONCE
+from jobs.world.population import click_logits, items_of, users_of
+from jobs.world.settings import World
+from jobs.world.stages import Served, capped, serve
+from models.keyed_choice import keyed_hash
+
+BEST = 10
+
+_PRE_RANKING, _RANKING = 1, 2  # keys of their noise
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """A chunk of requests, what was retrieved for them, and what the stages that made the logs say of it.
+
+    `numbers` (n,) are the requests' among the day's. Beside `items` (n, W) stand their true click logits before the
+    intercept, and the scores of the incumbent pre-ranker and of the ranker, -inf where there is no item. From
+    `first_added` on the columns are those of an added channel, in its order. `best` (n, 10) are the items of the whole
+    catalogue that the user is most likely to click on.
+    """
+
+    numbers: np.ndarray
+    users: np.ndarray
+    items: np.ndarray
+    clicks: np.ndarray
+    incumbent: np.ndarray
+    ranker: np.ndarray
+    first_added: int
+    best: np.ndarray
+    logged: Served
+
+
+@dataclass(frozen=True)
+class Passed:
+    """Columns of a `Retrieved` that passed: `kept` (n, keep) pre-ranking, best first, `shown` (n, exposed) by position.
+
+    -1 where there are fewer.
+    """
+
+    kept: np.ndarray
+    shown: np.ndarray
+
+
+def retrieved(world: World, day: date) -> Iterator[Retrieved]:
+    """The day's homepage requests, chunk by chunk as they were logged."""
+    users = homepage_requests(world, day).users
+    for start in range(0, len(users), REQUESTS_AT_ONCE):
+        logged = serve(world, users[start : start + REQUESTS_AT_ONCE], day, start // REQUESTS_AT_ONCE)
+        numbers = np.arange(start, start + len(logged.users))
+        items, clicks = logged.candidates, logged.candidate_clicks
+        ranker = _ranker(world, day, numbers, logged, items, clicks)
+        _put_logged(ranker, logged)
+        yield Retrieved(
+            numbers=numbers,
+            users=logged.users,
+            items=items,
+            clicks=clicks,
+            incumbent=logged.pre_ranking_scores,
+            ranker=ranker,
+            first_added=items.shape[1],
+            best=top(catalogue_clicks(world, logged.users), BEST),
+            logged=logged,
+        )
+
+
+def with_channel(world: World, day: date, given: Retrieved, lists: np.ndarray) -> Retrieved:
+    """The same with what one more channel returns and no other had.
+
+    Args:
+        lists: (n, k) items, best first, none twice in a row, -1 where a list has ended.
+    """
+    there = np.zeros((len(lists), world.items + 1), bool)
+    np.put_along_axis(there, given.items, True, axis=1)  # -1 is the last column, which is no item
+    added = np.where(np.take_along_axis(there, lists, axis=1), -1, lists).astype(given.items.dtype)
+    clicks = click_logits(world, given.users, np.maximum(added, 0))
+    about = (world, day, given.numbers, given.logged, added, clicks)
+    return replace(
+        given,
+        items=np.concatenate([given.items, added], axis=1),
+        clicks=np.concatenate([given.clicks, clicks], axis=1),
+        incumbent=np.concatenate([given.incumbent, _incumbent(*about)], axis=1),
+        ranker=np.concatenate([given.ranker, _ranker(*about)], axis=1),
+    )
+
+
+def passed(world: World, given: Retrieved, scores: np.ndarray, quota: int = 0) -> Passed:
+    """Pre-rank by `scores` (n, W), then rank and re-rank as ever.
+
+    Args:
+        quota: so many of what the added channel alone returned pass pre-ranking whatever their scores, its best first.
+
+    Raises:
+        ValueError: a score is not a number.
+    """
+    if np.isnan(scores).any():
+        raise ValueError(f"{int(np.isnan(scores).sum())} of {scores.size} scores are not a number; each has to be one")
+    there = given.items >= 0
+    first = np.where(there, scores, -np.inf)
+    alone = there & (np.arange(there.shape[1]) >= given.first_added)
+    first[alone & (np.cumsum(alone, axis=1) <= quota)] = np.inf
+    kept = top(first, min(world.kept_by_pre_ranking(), first.shape[1]))
+    order = top(np.take_along_axis(given.ranker, kept, axis=1), kept.shape[1])
+    ranked = np.take_along_axis(kept, order, axis=1)
+    slots = capped(world, np.take_along_axis(given.items, ranked, axis=1))
+    shown = np.where(slots < 0, -1, np.take_along_axis(ranked, np.maximum(slots, 0), axis=1))
+    return Passed(np.where(np.take_along_axis(there, kept, axis=1), kept, -1), shown)
+
+
+def catalogue_clicks(world: World, users: np.ndarray) -> np.ndarray:
+    """True click logits before the intercept of the whole catalogue for each of these users, (n, I)."""
+    catalogue = items_of(world)
+    cosines = users_of(world).taste_Ud[users] @ catalogue.taste_Id.T
+    return world.taste * cosines + world.quality * catalogue.quality
+
+
+def _put_logged(ranker: np.ndarray, logged: Served) -> None:
+    """The scores that the ranker had given, in the columns of the candidates that it had given them to."""
+    columns = top(logged.pre_ranking_scores, logged.pre_ranked.shape[1])  # as `serve` keeps them
+    kept = np.take_along_axis(logged.candidates, columns, axis=1)
+    to, source = np.argsort(kept, axis=1, kind="stable"), np.argsort(logged.ranked, axis=1, kind="stable")
+    scores = np.take_along_axis(logged.ranked_scores, source, axis=1)
+    np.put_along_axis(ranker, np.take_along_axis(columns, to, axis=1), scores, axis=1)
+
+
+def _ranker(
+    world: World, day: date, numbers: np.ndarray, logged: Served, items: np.ndarray, clicks: np.ndarray
+) -> np.ndarray:
+    """Its rule, on the scale of what it had ranked: the truth standardised, and noise."""
+    seen = click_logits(world, logged.users, np.maximum(logged.ranked, 0))
+    mean, deviation = _moments(seen, logged.ranked >= 0)
+    noise = _noise(world, _RANKING, day, numbers, items)
+    scores = _mixed(world.ranking_correlation, (clicks - mean) / deviation, noise)
+    return np.where(items >= 0, scores, -np.inf).astype(np.float32)
+
+
+def _incumbent(
+    world: World, day: date, numbers: np.ndarray, logged: Served, items: np.ndarray, clicks: np.ndarray
+) -> np.ndarray:
+    """Its rule, on the scale of all that was retrieved: the truth, and popularity and noise without their share of it.
+
+    What the noise of the logged items happens to share with the truth it leaves aside: an item has the score that it
+    would have had, up to that.
+    """
+    there, log_popularity = logged.candidates >= 0, items_of(world).log_popularity
+    known = np.take(log_popularity, np.maximum(logged.candidates, 0))
+    truth, popularity = _moments(logged.candidate_clicks, there), _moments(known, there)
+    both = _standard(logged.candidate_clicks, truth) * _standard(known, popularity)
+    bias = world.pre_ranking_popularity
+    shared = bias * np.where(there, both, 0).sum(axis=1, keepdims=True) / np.maximum(there.sum(axis=1), 1)[:, None]
+    standard = _standard(clicks, truth)
+    noise = _noise(world, _PRE_RANKING, day, numbers, items)
+    other = _mixed(bias, _standard(np.take(log_popularity, np.maximum(items, 0)), popularity), noise)
+    rest = (other - shared * standard) / np.sqrt(1 - shared**2)
+    return np.where(items >= 0, _mixed(world.pre_ranking_correlation, standard, rest), -np.inf).astype(np.float32)
+
+
+def _mixed(correlation: float, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Of two standardised and uncorrelated values one that correlates so much with the first."""
+    return correlation * first + np.sqrt(1 - correlation**2) * second
+
+
+def _moments(values: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of each row's entries that are there, (n, 1) each."""
+    count = np.maximum(there.sum(axis=1, keepdims=True), 1)
+    mean = np.where(there, values, 0).sum(axis=1, keepdims=True) / count
+    squares = np.where(there, values - mean, 0) ** 2
+    return mean, np.maximum(np.sqrt(squares.sum(axis=1, keepdims=True) / count), 1e-6)
+
+
+def _standard(values: np.ndarray, moments: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    mean, deviation = moments
+    return (values - mean) / deviation
+
+
+def _noise(world: World, stage: int, day: date, numbers: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """A standard normal for each request and item, whatever else is retrieved (Box and Muller, 1958)."""
+    requests = np.repeat(numbers, items.shape[1])
+    alike = (np.full(len(requests), value) for value in (stage, day.toordinal()))
+    keys = keyed_hash(world.seed, *alike, requests, items.ravel()).reshape(items.shape)
+    radius = ((keys >> np.uint64(32)).astype(np.float64) + 1) / 2.0**32  # above 0, at most 1
+    angle = (keys & np.uint64(2**32 - 1)).astype(np.float64) / 2.0**32
+    return np.sqrt(-2 * np.log(radius)) * np.cos(2 * np.pi * angle)
