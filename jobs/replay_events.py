@@ -10,12 +10,12 @@ by the user's latest request, less than 24 hours after it, names that request an
 has scenario `elsewhere` and names none. logged_time is event_time. The log's first four dates have no requests:
 the channels learn from them. A date already landed from the same file with the same settings is left as it is.
 
-trivago alone has lists that were really shown. There requests, impressions, conversions and re-ranking's output are
-real, the time of a request inferred from the rows before its clickout. SIMULATED are four channels (items of the city
-acted on or shown most, co-clicked items, the user's own), which know what was logged before the hour of the request,
-and pre-ranking and ranking, which let the list through. A clickout and an interaction with a hotel are clicks, of
-scenario `homepage` where the log says on which list; it has no purchases. Every date has requests, those of its first
-hours no retrievals.
+trivago alone names lists that were really shown: those that somebody clicked out of. Its requests, impressions,
+conversions and re-ranking's output are real, the times of its requests inferred from the rows before the clickout.
+SIMULATED are four channels (items of the city acted on or shown most, co-clicked items, the user's own), which know
+what was logged before the hour of the request, and pre-ranking and ranking, which let the list through. Clickouts and
+interactions with a hotel are clicks, of scenario `homepage` where the log says on which list [D]; it has no purchases.
+No date is set aside to learn from: the log's first hours have requests without retrievals, which labelling leaves out.
 
 Reads:  FILE, the log as it is published, of one of the sources
             taobao          UserBehavior.csv, or Parquet with its columns

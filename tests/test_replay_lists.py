@@ -44,6 +44,8 @@ ROWS = [
     ("D", "s7", "07 12:00:00", 1, "search for poi", "Harbour", "Oslo", None),
     ("D", "s7", "07 12:00:03", 2, "interaction item deals", "21", "Oslo", None),  # no list is ever named
     ("E", "s8", "07 13:00:00", 1, "clickout item", None, "Oslo", "21|22"),  # a click that the challenge hides
+    ("E", "s8", "07 13:05:00", 2, "filter selection", "Pool", "Oslo", None),
+    ("E", "s8", "07 13:05:10", 3, "clickout item", "22", "Oslo", "21|22"),  # the same list, asked for again
 ]
 OUTSIDE = ("A", "s9", "09 00:00:00", 1, "clickout item", "11", "Rome", "11")
 
@@ -103,7 +105,7 @@ def replayed(spark, tmp_path_factory):
     folder = tmp_path_factory.mktemp("lists")
     counts = land(folder, write_parquet(folder / "log.parquet", [*ROWS, OUTSIDE]), FIRST, SECOND)
     assert counts["log"] == {
-        "events": 22, "outside_time_range": 1, "without_item": 2, "with_the_same_item_again": 1
+        "events": 24, "outside_time_range": 1, "without_item": 2, "with_the_same_item_again": 1
     }  # fmt: skip
     return folder
 
@@ -124,6 +126,7 @@ def test_requests_are_of_lists_and_of_the_time_they_were_asked_for(replayed):
         (named("s5", "07 09:00:00", 1), user("C"), moment("07 09:00:00")),
         (named("s6", "07 10:30:05", 2), user("B"), moment("07 10:30:00")),
         (named("s8", "07 13:00:00", 1), user("E"), moment("07 13:00:00")),
+        (named("s8", "07 13:05:10", 3), user("E"), moment("07 13:05:00")),
     ]
     assert {row["scenario"] for row in landed(replayed, logs.requests, FIRST)} == {"homepage"}
 
@@ -164,6 +167,7 @@ def test_clickouts_name_the_request_whose_list_they_were_made_on(replayed):
         (named("s5", "07 09:00:00", 1), 99, "elsewhere", None),
         (named("s6", "07 10:30:05", 2), 12, "homepage", named("s6", "07 10:30:05", 2)),
         (named("s7", "07 12:00:03", 2), 21, "elsewhere", None),
+        (named("s8", "07 13:05:10", 3), 22, "homepage", named("s8", "07 13:05:10", 3)),
     ]
 
 

@@ -32,27 +32,9 @@ def with_requests(rows: DataFrame, settings: ListSettings) -> DataFrame:
         on_list: whether the item is of the request's list,
         again: whether it interacts with the same item as the row before, as looking at the next image does.
     """
-    session = Window.partitionBy("user_id", "session_id")
-    forth = session.orderBy("event_time", "step", "kind", "item_id")
-    back = session.orderBy(*(F.desc(name) for name in ("event_time", "step", "kind", "item_id")))
-    so_far = (Window.unboundedPreceding, Window.currentRow)
-    row = {name: F.lag(name).over(forth) for name in ("event_time", "kind", "item_id")}
-    long_before = F.col("event_time") - F.make_dt_interval(mins=F.lit(settings.pause_minutes))
-    told = rows.withColumns(
-        {
-            "alone": F.coalesce(row["event_time"] < long_before, F.lit(True)),
-            "asked_at": F.when(row["kind"] == ASKING, row["event_time"]),
-            "same_item": (row["kind"] == INTERACTION) & (row["item_id"] == F.col("item_id")),
-            "next_shown": F.last("shown", ignorenulls=True).over(back.rowsBetween(*so_far)),
-        }
-    )
-    told = told.withColumn("list", _list_of_row())
-    other = ~F.col("list").eqNullSafe(F.lag("list").over(forth))
-    begins = F.col("alone") | F.col("list").isNull() | other
-    told = told.withColumn("run", F.sum(begins.cast("int")).over(forth.rowsBetween(*so_far)))
     run = Window.partitionBy("user_id", "session_id", "run")
     asked = F.coalesce(F.when(~F.col("alone"), F.col("asked_at")), F.col("event_time"))
-    told = told.withColumns(
+    told = _in_runs(rows, settings).withColumns(
         {
             "first": F.min(F.when(F.col("kind") == CLICKOUT, F.struct("event_time", "step"))).over(run),
             "request_time": F.min(asked).over(run),
@@ -112,6 +94,33 @@ def conversions_of(rows: DataFrame) -> DataFrame:
 def row_id(time: Column, step: Column) -> Column:
     """`<session>-<seconds>-<step>`; null without a time. Steps begin anew where a session is taken up days later."""
     return F.concat("session_id", F.lit("-"), F.unix_seconds(time).cast("string"), F.lit("-"), step.cast("string"))
+
+
+def _in_runs(rows: DataFrame, settings: ListSettings) -> DataFrame:
+    """Add what a row's neighbours in its session say of it.
+
+    alone: whether it comes after a pause or first; asked_at: the time of the row before if that asked for a list;
+    same_item: whether that interacted with the same item; list: the one it was made on, or null; run: a number that
+    rows of one list share.
+    """
+    session = Window.partitionBy("user_id", "session_id")
+    forth = session.orderBy("event_time", "step", "kind", "item_id")
+    back = session.orderBy(*(F.desc(name) for name in ("event_time", "step", "kind", "item_id")))
+    so_far = (Window.unboundedPreceding, Window.currentRow)
+    row = {name: F.lag(name).over(forth) for name in ("event_time", "kind", "item_id")}
+    long_before = F.col("event_time") - F.make_dt_interval(mins=F.lit(settings.pause_minutes))
+    told = rows.withColumns(
+        {
+            "alone": F.coalesce(row["event_time"] < long_before, F.lit(True)),
+            "asked_at": F.when(row["kind"] == ASKING, row["event_time"]),
+            "same_item": (row["kind"] == INTERACTION) & (row["item_id"] == F.col("item_id")),
+            "next_shown": F.last("shown", ignorenulls=True).over(back.rowsBetween(*so_far)),
+        }
+    )
+    told = told.withColumn("list", _list_of_row())
+    other = ~F.col("list").eqNullSafe(F.lag("list").over(forth))
+    begins = F.col("alone") | F.col("list").isNull() | other
+    return told.withColumn("run", F.sum(begins.cast("int")).over(forth.rowsBetween(*so_far)))
 
 
 def _list_of_row() -> Column:
