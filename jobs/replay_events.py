@@ -13,11 +13,19 @@ Every other number is a field of jobs.replay.settings.Settings, for studies in P
 day). With `shadow_ranked` the ranker also scores so many candidates a request that pre-ranking dropped, logged as the
 stage `shadow_ranking`, which exposes nothing.
 
+trivago alone names lists that were really shown: those that somebody clicked out of. Its requests, impressions,
+conversions and re-ranking's output are real, the times of its requests inferred from the rows before the clickout.
+SIMULATED are four channels (items of the city acted on or shown most, co-clicked items, the user's own), which know
+what was logged before the hour of the request, and pre-ranking and ranking, which let the list through. Clickouts and
+interactions with a hotel are clicks, of scenario `homepage` where the log says on which list [D]; it has no purchases.
+No date is set aside to learn from: the log's first hours have requests without retrievals, which labelling leaves out.
+
 Reads:  FILE, the log as it is published, of one of the sources
             taobao          UserBehavior.csv, or Parquet with its columns
             taobao_subset   SSLRec's tmall as user_id,item_id,behavior,ts; its clicks are derived, of bought pairs only
             retailrocket    events.csv, or SSLRec's retail_rocket as user_id,item_id,behavior,ts
             movielens       MovieLens 100K, u.data or ml-100k.inter; 4 or 5 of 5 is a favorite, less is a click [D]
+            trivago         RecSys Challenge 2019: train.csv, test.csv, or Parquet with their columns
 Writes: landing/requests, landing/retrievals, landing/stages, landing/impressions, landing/conversions,
         landing/items
 """
@@ -34,8 +42,9 @@ from jobs import command
 from jobs.command import WorkFailedError
 from jobs.replay.answers import ANSWERED, exposed, write
 from jobs.replay.event_log import EventLog, fingerprint, open_log
+from jobs.replay.list_log import ListLog, open_lists
 from jobs.replay.sessions import request_id
-from jobs.replay.settings import DENSITIES, SESSION, Settings
+from jobs.replay.settings import DENSITIES, SESSION, ListSettings, Settings
 from jobs.replay.sources import SOURCES
 from schemas import logs
 from schemas.labels import ELSEWHERE, HOMEPAGE
@@ -65,13 +74,10 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
-    settings = Settings(
-        arguments.source, request_density=arguments.request_density, channel_size=arguments.channel_size
-    )
-    return replay(arguments.root, arguments.events, settings, day)
+    return replay(arguments.root, arguments.events, settings_of(arguments), day)
 
 
-def replay(root: str, events: str, settings: Settings, day: date) -> dict:
+def replay(root: str, events: str, settings: Settings | ListSettings, day: date) -> dict:
     """Land one date of the log in the file `events`; returns what was counted."""
     made_from = {"events": fingerprint(events)}
     place = Root.of(root)
@@ -79,19 +85,45 @@ def replay(root: str, events: str, settings: Settings, day: date) -> dict:
         command.log(f"replay_events {day}: already landed from this file with these settings; left as it is")
         return {"rows_written": 0, "already_landed": 1}
     store = Store(session("replay_events"), root)
-    log = open_log(store.spark, events, made_from["events"], settings)
+    lists = SOURCES[settings.source].lists
+    open_source, land_tables = (open_lists, land_lists) if lists else (open_log, land_events)
+    log = open_source(store.spark, events, made_from["events"], settings)
     store.spark.conf.set("spark.sql.shuffle.partitions", log.partitions)
     if not log.first <= day <= log.last:
         raise WorkFailedError(f"{events} has no events on {day}; it has {log.first} to {log.last}")
 
+    counts = land_tables(store, log, day, made_from)
+    return {"rows_written": sum(counts.values()), **counts, "log": log.counts}
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings | ListSettings:
+    if not SOURCES[arguments.source].lists:
+        return Settings(
+            arguments.source, request_density=arguments.request_density, channel_size=arguments.channel_size
+        )
+    if arguments.request_density != SESSION:
+        raise WorkFailedError(f"{arguments.source}'s requests are its own; --request-density places simulated ones")
+    return ListSettings(arguments.source, channel_size=arguments.channel_size)
+
+
+def land_lists(store: Store, log: ListLog, day: date, made_from: dict) -> dict[str, int]:
+    """Land a date of a log whose requests and lists are real; returns each table's rows."""
+    frames = log.tables(day)
+    counts = {table.name: land(store, table, day, frame, made_from, log.settings) for table, frame in frames.items()}
+    frames[logs.retrievals].unpersist()
+    return counts
+
+
+def land_events(store: Store, log: EventLog, day: date, made_from: dict) -> dict[str, int]:
+    """Land a date of a log of events alone, requests and lists simulated; returns each table's rows."""
     counts = {}
     for table, frame in ((logs.requests, log.requests(day)), (logs.items, item_snapshot(log, day))):
-        counts[table.name] = land(store, table, day, frame, made_from, settings)
+        counts[table.name] = land(store, table, day, frame, made_from, log.settings)
     counts |= land_answers(store, log, day, made_from)
     shown = exposures(store, log, day - timedelta(1), made_from).unionByName(exposures(store, log, day, made_from))
     happened = name_requests(log.on(day), shown)
-    counts["conversions"] = land(store, logs.conversions, day, happened, made_from, settings)
-    return {"rows_written": sum(counts.values()), **counts, "log": log.counts}
+    counts["conversions"] = land(store, logs.conversions, day, happened, made_from, log.settings)
+    return counts
 
 
 def land_answers(store: Store, log: EventLog, day: date, made_from: dict) -> dict[str, int]:
@@ -148,7 +180,7 @@ def exposures(store: Store, log: EventLog, day: date, made_from: dict) -> DataFr
     return exposed(log.channels(day), log.ranker, asked, log.settings)
 
 
-def is_landed(root: Root, table: Table, day: date, made_from: dict, settings: Settings) -> bool:
+def is_landed(root: Root, table: Table, day: date, made_from: dict, settings: Settings | ListSettings) -> bool:
     """Whether the landing folder holds this date of this file, made with these settings and this contract."""
     place = f"{landing(table, day)}/{MANIFEST}"
     if not root.exists(place):
@@ -158,7 +190,9 @@ def is_landed(root: Root, table: Table, day: date, made_from: dict, settings: Se
     return (said.get("contract"), said.get("made_from"), said.get("settings")) == wanted
 
 
-def land(store: Store, table: Table, day: date, frame: DataFrame, made_from: dict, settings: Settings) -> int:
+def land(
+    store: Store, table: Table, day: date, frame: DataFrame, made_from: dict, settings: Settings | ListSettings
+) -> int:
     """Replace one date of a landing folder; returns its rows."""
     frame = frame.select(*table.names)
     check(table, frame)

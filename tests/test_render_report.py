@@ -105,6 +105,11 @@ def test_simulated_stages_are_called_simulated(full, tmp_path):
     assert "simulated" in full[1].text.lower()
     tiny_root.put_landing(tmp_path, "requests", DAY, tiny_root.example.REQUESTS, simulated=True, source="taobao")
     assert "Simulated stages on real events (taobao)." in Page(render(tmp_path)[0]).text
+    some = {"simulated": ["retrievals", "stages"], "source": "trivago"}
+    tiny_root.put_landing(tmp_path, "requests", DAY, tiny_root.example.REQUESTS, **some)
+    text = Page(render(tmp_path)[0]).text
+    assert "Simulated retrievals and stages before real lists (trivago)." in text
+    assert "Requests, retrievals, stages and impressions are simulated" not in text
 
 
 def test_a_world_is_called_simulated_by_its_truth(tmp_path):

@@ -38,6 +38,7 @@ def text(spark: SparkSession, path: str, *layouts: Layout) -> DataFrame:
         schema=f"{names}, corrupt string",
         columnNameOfCorruptRecord="corrupt",
         sep=layout.separator,
+        escape='"',  # a quote inside quotes is doubled, as RFC 4180 has it
         header=layout.header is not None,
     )
     line = F.concat_ws(layout.separator, *(F.col(name).cast("string") for name in layout.columns))
@@ -47,8 +48,8 @@ def text(spark: SparkSession, path: str, *layouts: Layout) -> DataFrame:
     )
 
 
-def parquet(spark: SparkSession, path: str, layout: Layout, optional: str) -> DataFrame:
-    """The columns of a Parquet file that names them as the layout does, and `line`; one of them may lack.
+def parquet(spark: SparkSession, path: str, layout: Layout, optional: str | None = None) -> DataFrame:
+    """The columns of a Parquet file that names them as the layout does, and `line`; the optional one may lack.
 
     Raises:
         WorkFailedError: names every column that the file lacks or has in another type.
@@ -62,7 +63,7 @@ def parquet(spark: SparkSession, path: str, layout: Layout, optional: str) -> Da
             faults.append(f"{name}: is {found[name]}, should be {'a whole number' if kind == 'bigint' else kind}")
     if faults:
         raise WorkFailedError(f"{path} has other columns than the log: " + "; ".join(faults))
-    if optional not in found:
+    if optional is not None and optional not in found:
         rows = rows.withColumn(optional, F.lit(None).cast(layout.columns[optional]))
     line = F.concat_ws(layout.separator, *(F.col(name).cast("string") for name in layout.columns))
     return rows.select(*layout.columns, line.alias("line"))
@@ -77,21 +78,37 @@ def events(
         rows: as `text` or `parquet` gives them; user, item and category name columns of it.
         seconds: whole ones, as event and request ids are by the second.
     """
-    whole = seconds.cast("bigint")
     return rows.select(
         F.col(user).cast("bigint").alias("user_id"),
         F.col(item).cast("bigint").alias("item_id"),
         (F.lit(None) if category is None else F.col(category)).cast("bigint").alias("category_id"),
         action.alias("action"),
-        F.when(whole.between(-_FARTHEST, _FARTHEST), F.timestamp_seconds(whole)).alias("event_time"),
+        moment(seconds).alias("event_time"),
         "line",
     )
 
 
+def moment(seconds: Column) -> Column:
+    """The time of whole seconds since 1970; null beyond any calendar."""
+    whole = seconds.cast("bigint")
+    return F.when(whole.between(-_FARTHEST, _FARTHEST), F.timestamp_seconds(whole))
+
+
+def hashed(word: str, key: str) -> Column:
+    """A column of text as a whole number from 0 to 2^60: the first 15 hexadecimal digits of SHA-256 of `key:text`."""
+    digest = F.sha2(F.concat(F.lit(f"{key}:"), F.col(word)), 256)
+    return F.conv(F.substring(digest, 1, 15), 16, 10).cast("bigint")
+
+
 def action_of(column: str, actions: Mapping[str, Action]) -> Column:
     """The action that the log's word stands for; null for any other word."""
-    words = F.create_map(*(F.lit(str(part)) for pair in actions.items() for part in pair))
-    return F.try_element_at(words, F.col(column))
+    return word_of(column, {word: str(action) for word, action in actions.items()})
+
+
+def word_of(column: str, words: Mapping[str, str]) -> Column:
+    """Our word for the log's; null for any other."""
+    ours = F.create_map(*(F.lit(part) for pair in words.items() for part in pair))
+    return F.try_element_at(ours, F.col(column))
 
 
 def _headed(spark: SparkSession, path: str, layouts: tuple[Layout, ...]) -> Layout:

@@ -113,9 +113,31 @@ def open_log(spark: SparkSession, path: str, identity: str, settings: Settings) 
     Raises:
         WorkFailedError: rows that do not read as the source's, or no row in the time the log covers.
     """
-    source = sources.SOURCES[settings.source]
-    rows = sources.read(spark, path, settings.source)
-    bad, inside = sources.unreadable(), sources.inside(source)
+    found = read_checked(spark, path, settings.source)
+    events = with_requests(found.rows, settings).persist()
+    return EventLog(events, settings, found.first, found.last, found.counts, found.partitions)
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """A log's rows inside the time that it covers, by user; the dates they span, and what the file held."""
+
+    rows: DataFrame
+    first: date
+    last: date
+    counts: dict
+    partitions: int
+
+
+def read_checked(spark: SparkSession, path: str, name: str) -> Checked:
+    """The rows of a source's file.
+
+    Raises:
+        WorkFailedError: rows that do not read as the source's, or no row in the time the log covers.
+    """
+    source = sources.SOURCES[name]
+    rows = sources.read(spark, path, name)
+    bad, inside = sources.unreadable(source.needed), sources.inside(source)
     seen = rows.agg(
         F.count("*").alias("rows"),
         F.count_if(bad).alias("bad"),
@@ -126,13 +148,12 @@ def open_log(spark: SparkSession, path: str, identity: str, settings: Settings) 
     ).first()
     if seen["bad"]:
         raise WorkFailedError(
-            f"{path}: {seen['bad']} of {seen['rows']} rows do not read as {settings.source}'s {source.rows}; "
+            f"{path}: {seen['bad']} of {seen['rows']} rows do not read as {name}'s {source.rows}; "
             f"one of them: {seen['line']!r}"
         )
     if seen["first"] is None:
         raise WorkFailedError(f"{path} has no event from {source.first} to {source.end} among {seen['rows']} rows")
     partitions = 2 + seen["rows"] // _ROWS_PER_PARTITION
     kept = rows.where(inside).drop("line").repartition(partitions, "user_id")
-    events = with_requests(kept, settings).persist()
     counts = {"events": seen["rows"] - seen["outside"], "outside_time_range": seen["outside"]}
-    return EventLog(events, settings, seen["first"], seen["last"], counts, partitions)
+    return Checked(kept, seen["first"], seen["last"], counts, partitions)

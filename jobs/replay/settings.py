@@ -45,3 +45,30 @@ class Settings:
     def recorded(self) -> dict:
         """What the manifest says; `simulated` because only the conversions are real."""
         return {"simulated": True, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class ListSettings:
+    """The same for a log of lists that were really shown: channels and the stages before the list are simulated.
+
+    `channel_size` is the length of each channel but the user's own items, which are a quarter of it.
+    """
+
+    source: str
+    channel_size: int = 200
+    pause_minutes: int = 30  # between two rows of a session; longer, and they are of no one list
+    history_length: int = 50
+    paired_items: int = 30  # of a user's items, the first that count as used together
+    trigger_items: int = 20  # of the user's own items, the latest whose co-clicked ones are retrieved
+    fusion: int = 60
+    pre_ranked: int = 50  # beside the list: most cities have few hotels in the log
+    version: int = 1  # raised when the same settings give other rows
+
+    @property
+    def own_items(self) -> int:
+        """Length of the channel of the user's own items."""
+        return min(self.history_length, max(1, self.channel_size // 4))
+
+    def recorded(self) -> dict:
+        """What the manifest says; requests, impressions and conversions are the log's."""
+        return {"simulated": ["retrievals", "stages"], **asdict(self)}

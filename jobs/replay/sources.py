@@ -2,6 +2,7 @@
 
 A further log is one reading function and one line in SOURCES. The function returns the five columns with null
 wherever a row does not say them (category_id may be null in a good row), and `line`, the row as text for an error.
+A log of lists that were really shown (`lists`) has other columns: see lists_shown.with_requests.
 """
 
 from collections.abc import Callable
@@ -12,11 +13,13 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.command import WorkFailedError
-from jobs.replay.event_files import Layout, action_of, events, parquet, text
+from jobs.replay.event_files import Layout, action_of, events, hashed, moment, parquet, text, word_of
+from jobs.replay.lists_shown import ASKING, CLICKOUT, INTERACTION
 from schemas.labels import Action
 from schemas.table import MissingDataError
 
 _COMMA_SEPARATED = (".csv", ".csv.gz")
+_EVENT = ("user_id", "item_id", "action", "event_time")
 _TAOBAO = Layout({"user_id": "bigint", "item_id": "bigint", "category_id": "bigint", "behavior": "string",
                   "timestamp": "bigint"})  # fmt: skip
 _MULTI_BEHAVIOR = Layout({"user_id": "bigint", "item_id": "bigint", "behavior": "string", "ts": "bigint"},
@@ -25,6 +28,19 @@ _RETAILROCKET = Layout({"timestamp": "bigint", "visitorid": "bigint", "event": "
                         "transactionid": "string"},
                        header="timestamp,visitorid,event,itemid,transactionid")  # fmt: skip
 _RATINGS = Layout({"user_id": "bigint", "item_id": "bigint", "rating": "double", "timestamp": "bigint"}, separator="\t")
+_TRIVAGO = Layout({"user_id": "string", "session_id": "string", "timestamp": "bigint", "step": "bigint",
+                   "action_type": "string", "reference": "string", "city": "string",
+                   "impressions": "string"})  # fmt: skip
+_TRIVAGO_HEADER = (
+    "user_id,session_id,timestamp,step,action_type,reference,platform,city,device,current_filters,impressions,prices"
+)
+_TRIVAGO_KINDS = {
+    "clickout item": CLICKOUT,
+    **{f"interaction item {part}": INTERACTION for part in ("image", "info", "rating", "deals")},
+    **{f"search for {what}": ASKING for what in ("destination", "poi", "item")},
+    "filter selection": ASKING,
+    "change of sort order": ASKING,
+}
 _TYPED_RATINGS = Layout(
     _RATINGS.columns, header="user_id:token\titem_id:token\trating:float\ttimestamp:float", separator="\t"
 )
@@ -34,7 +50,8 @@ _TYPED_RATINGS = Layout(
 class Source:
     """A published log: how to read it, what a row is, the time it says it covers, and how its file may end.
 
-    Rows before `first` or at or after `end` are faults of the log and are dropped.
+    Rows before `first` or at or after `end` are faults of the log and are dropped. `needed` names the columns that
+    every good row has. `lists` says that the log holds the lists that were shown, and so its own requests.
     """
 
     read: Callable[[SparkSession, str], DataFrame]
@@ -42,6 +59,8 @@ class Source:
     first: datetime
     end: datetime
     endings: tuple[str, ...] = _COMMA_SEPARATED
+    needed: tuple[str, ...] = _EVENT
+    lists: bool = False
 
 
 def read(spark: SparkSession, path: str, name: str) -> DataFrame:
@@ -67,9 +86,8 @@ def read(spark: SparkSession, path: str, name: str) -> DataFrame:
         raise
 
 
-def unreadable() -> Column:
+def unreadable(needed: tuple[str, ...] = _EVENT) -> Column:
     """Whether a row lacks a value that every event has."""
-    needed = ("user_id", "item_id", "action", "event_time")
     return F.greatest(*(F.col(name).isNull() for name in needed))
 
 
@@ -128,7 +146,36 @@ def _movielens(spark: SparkSession, path: str) -> DataFrame:
     return events(rows, user="user_id", item="item_id", action=action, seconds=F.col("timestamp"))
 
 
-# The time a log covers is of whole days where it was logged: Beijing's, Minnesota's; RetailRocket's ends at 03:00 UTC.
+def _trivago(spark: SparkSession, path: str) -> DataFrame:
+    """A file of the RecSys Challenge 2019: train.csv or test.csv as published, or Parquet with its columns.
+
+    Its ids of users are text, and become numbers by a keyed hash, as cities do; those of hotels are numbers. A click
+    that the challenge hides (test.csv) names no hotel. Not read: platform, device, filters, prices.
+    """
+    if path.endswith(".parquet"):
+        rows = parquet(spark, path, _TRIVAGO)
+    else:
+        columns = {name: _TRIVAGO.columns.get(name, "string") for name in _TRIVAGO_HEADER.split(",")}
+        rows = text(spark, path, Layout(columns, header=_TRIVAGO_HEADER))
+    kind = word_of("action_type", _TRIVAGO_KINDS)
+    ids = F.transform(F.split("impressions", r"\|"), lambda one: one.try_cast("bigint"))
+    shown = F.when(kind == CLICKOUT, ids)
+    unclear = (kind == CLICKOUT) & (shown.isNull() | F.exists(shown, lambda one: one.isNull()))
+    return rows.select(
+        hashed("user_id", "trivago").alias("user_id"),
+        "session_id",
+        "step",
+        moment(F.col("timestamp")).alias("event_time"),
+        F.when(~unclear, kind).alias("kind"),
+        F.when(kind != ASKING, F.col("reference").try_cast("bigint")).alias("item_id"),
+        hashed("city", "trivago").alias("city_id"),
+        shown.alias("shown"),
+        "line",
+    )
+
+
+# The time a log covers is of whole days where it was logged: Beijing's, Minnesota's; RetailRocket's ends at 03:00 UTC,
+# Trivago's are UTC's.
 SOURCES = {
     "taobao": Source(
         read=_taobao,
@@ -156,5 +203,14 @@ SOURCES = {
         first=datetime(1997, 9, 19, 5, tzinfo=UTC),
         end=datetime(1998, 4, 23, 5, tzinfo=UTC),
         endings=(".inter", ".data"),
+    ),
+    "trivago": Source(
+        read=_trivago,
+        rows="rows of user, session, timestamp in seconds, step, action, reference, city and, of a clickout, the list",
+        first=datetime(2018, 11, 1, tzinfo=UTC),
+        end=datetime(2018, 11, 9, tzinfo=UTC),
+        endings=(*_COMMA_SEPARATED, ".parquet"),
+        needed=("user_id", "session_id", "step", "event_time", "kind"),
+        lists=True,
     ),
 }

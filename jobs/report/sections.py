@@ -81,7 +81,11 @@ def source(below: Below) -> dict:
     # The world lands its truth beside its logs; a replay, whose truth is the real log, does not.
     world = not named and Root.of(below.root).exists("landing/_truth")
     simulated = world or bool(settings.get("simulated"))
-    if simulated and named:
+    if simulated and named and isinstance(settings["simulated"], list):
+        what = " and ".join(settings["simulated"])
+        title = f"Simulated {what} before real lists ({named})."
+        text = "Requests, impressions, conversions and what re-ranking let through are the real log."
+    elif simulated and named:
         title = f"Simulated stages on real events ({named})."
         text = (
             "Requests, retrievals, stages and impressions are simulated; "
