@@ -155,7 +155,9 @@ def ranker_order(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[s
     """The response, ListMLE of what the ranker decided, and InfoNCE of exposed items against the easy ones alone [D].
 
     Feedback decides nothing of the order, and no easy or filtered item is in it: what pre-ranking dropped and the
-    ranker never saw is not called bad. InfoNCE is the mean over the exposed items.
+    ranker never saw is not called bad. Exposed items count as before all that were not, which a re-ranker or a shadow
+    item's score may contradict: the samples hold no rank of the ranker's across levels. InfoNCE is the mean over the
+    exposed items.
     """
     own, exposed = _own(batch, scores), _among(batch["levels"], Level.PURCHASED, Level.EXPOSED)
     order_B = baseline_losses.ranker_list_mle(
