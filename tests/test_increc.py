@@ -11,7 +11,7 @@ import tensorflow as tf
 from models import increc_inputs, increc_objective, inputs
 from models.catalogue import Catalogue
 from models.increc import IncRec
-from models.increc_presets import ALPHAS, PRESETS, IncRecSettings, base, full, na, sized
+from models.increc_presets import ALPHAS, BLENDS, PRESETS, IncRecSettings, base, full, na, sized
 from models.inputs import Ragged
 from models.retrieval_losses import ALPHA_FORMS, AlphaForm, step
 
@@ -286,7 +286,7 @@ def test_ablations_change_one_thing():
     assert len({str(asdict(preset())) for preset in PRESETS.values()}) == len(PRESETS)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", [name for name in PRESETS if name not in BLENDS])  # those train as full does
 def test_every_preset_learns_from_a_batch(preset):
     model = IncRec(sized(PRESETS[preset](), "tiny"), CATALOGUE, seed=1)
     before = {one.name: one.numpy() for one in model.trainable_variables}
