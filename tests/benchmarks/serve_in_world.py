@@ -176,7 +176,8 @@ def page(name: str, root: str) -> Iterator[str]:
     known = Known.of(root, world, JUDGED) if trained else None
     asked = pre_rankers(world, known) if known else {("incumbent", 0): lambda given: given.incumbent}
     served = by_variant(serve_pre_rankers(world, asked))
-    yield f"## World `{name}`, simulated\n\n{sanity(world, served['incumbent'][0])}\n"
+    seeds = f", seeds {' / '.join(map(str, SEEDS))} of training" if trained else ""
+    yield f"## World `{name}`, simulated{seeds}\n\n{sanity(world, served['incumbent'][0])}\n"
     if known:
         yield from ("### Pre-rankers in the incumbent's place\n", *values_table(served, PRE_RANKERS), "")
         for reference in ("exposed_only", "incumbent"):
@@ -192,5 +193,4 @@ if __name__ == "__main__":
         root = f"{sys.argv[1]}/{name}"
         if any(not checkpoint.found(root, model, LEARNED) for model in PRESETS[name]):
             learn(root, WORLDS[name], PRESETS[name])
-        print(f"Seeds {SEEDS} of training.\n" if PRESETS[name] else "", end="")
         print(*page(name, root), sep="\n", flush=True)
