@@ -46,7 +46,7 @@ def test_groups_that_mean_nothing_stand_where_chance_puts_them():
 
 
 def test_what_the_stratum_sets_apart_counts_as_chance():
-    """Two places far apart, each of one group but for three points that lie anywhere in it; the stratum is the place."""
+    """Two places far apart, each of one group but for three points anywhere in it; the stratum is the place."""
     inside, place = 0, np.repeat([0.0, 100.0], 40)
     for seed in range(20):
         random = np.random.default_rng(seed)
