@@ -46,16 +46,24 @@ def test_groups_that_mean_nothing_stand_where_chance_puts_them():
 
 
 def test_what_the_stratum_sets_apart_counts_as_chance():
-    # Two places far apart; each holds one group but for three points: the stratum is the place.
-    random = np.random.default_rng(0)
-    place = np.repeat([0.0, 100.0], 40)
-    points, groups = place[:, None] + random.normal(size=(80, 2)), np.repeat(["a", "b"], 40)
-    groups[[0, 1, 2, 40, 41, 42]] = ["b", "b", "b", "a", "a", "a"]
-    near = nearest(points)
-    share = own_share(near, groups)
-    assert dealt_anew(near, groups, np.zeros(80))[1] < 0.6 < 0.8 < share
-    low, high = dealt_anew(near, groups, place)
-    assert low <= share <= high
+    """Two places far apart, each of one group but for three points anywhere in it; the stratum is the place."""
+    inside, place = 0, np.repeat([0.0, 100.0], 40)
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        points, groups = place[:, None] + random.normal(size=(80, 2)), np.repeat(["a", "b"], 40)
+        groups[[0, 1, 2, 40, 41, 42]] = ["b", "b", "b", "a", "a", "a"]
+        near = nearest(points)
+        share = own_share(near, groups)
+        assert dealt_anew(near, groups, np.zeros(80), seed=seed)[1] < 0.6 < 0.8 < share
+        low, high = dealt_anew(near, groups, place, seed=seed)
+        inside += low <= share <= high
+    assert 16 <= inside <= 20  # at 95 %: 19, with a standard deviation of 1
+
+
+def test_where_the_stratum_is_the_group_nothing_can_be_dealt_anew():
+    groups = np.array([*"aaabb"])
+    near = nearest(LINE, 2)
+    assert dealt_anew(near, groups, groups) == (0.75, 0.75) == (own_share(near, groups),) * 2
 
 
 def test_deals_are_fixed_by_their_seed():

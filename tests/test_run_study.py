@@ -29,6 +29,7 @@ from tests.test_evaluate_increc import write_logs, write_samples, write_stats
 from tests.test_render_report import Page
 
 FIRST, LAST = date(2020, 1, 1), date(2020, 1, 3)
+SEGMENTS = ["top", "middle", "tail", "cold start", "active"]
 
 
 def run(root, study="tiny", first=FIRST, last=LAST, *flags) -> dict:
@@ -152,7 +153,7 @@ def test_the_page(done):
     assert {"differences", "sweeps", "segments", "curves", "costs", "settings"} <= shown.ids
     assert "vectors" not in shown.ids  # HCCP's samples tell no ITG item from another
     assert "Cold start: fewer than 5 conversions" in shown.text
-    segmented = next(n for n, row in enumerate(shown.rows) if row[2:] == ["top", "middle", "tail", "active"])
+    segmented = next(n for n, row in enumerate(shown.rows) if row[2:] == SEGMENTS)
     assert shown.rows[segmented + 1 + 3 + 3][:2] == ["support", ""]  # below three variants and three untrained rows
     assert all(resource.startswith("#") for resource in shown.resources)
     assert not re.search(r"https?://|url\(|@import|<script|<link|<img", html)
@@ -209,7 +210,7 @@ def test_a_study_of_increc(tmp_path):
     assert captions == ["base (reference)", "na", "full"]
     assert len(re.findall(r"<text[^>]*>both \(29\)</text>", html)) == 3 * 2
     assert "costs" not in shown.ids
-    assert ["variant", "seeds", "top", "middle", "tail", "cold start", "active"] in shown.rows
+    assert ["variant", "seeds", *SEGMENTS] in shown.rows
 
 
 def test_a_variant_that_cannot_be_trained_keeps_no_other_from_it(tmp_path, monkeypatch):
