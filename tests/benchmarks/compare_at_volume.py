@@ -152,9 +152,9 @@ def main(arguments: argparse.Namespace) -> int:
                 if part != "warm" or number == 0:
                     measure(root, part, arguments.rounds)
         faults = compare(root, max(1, arguments.requests // 5_000))
+        print("\n".join(faults) or "all rows are equal")
     if arguments.report:
         Path(arguments.report).write_text(report.page(root))
-    print("\n".join(faults) or "all rows are equal")
     return 1 if faults else 0
 
 
