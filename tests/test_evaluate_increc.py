@@ -13,6 +13,7 @@ from models import checkpoint, evaluations, increc, increc_presets, inputs, keye
 from models.catalogue import Catalogue
 from models.checkpoint import ModelDirectory
 from models.inputs import Ragged
+from models.retrieved_lists import retrieved_lists
 from schemas import arrow, storage
 from schemas.reports import evaluations as evaluations_table
 from schemas.samples import increc_samples
@@ -200,7 +201,7 @@ def test_fewer_requests_are_chosen_by_a_keyed_hash(root):
 
 def test_lists_stand_with_their_requests(root):
     ids = inputs.chosen_samples(root, increc_samples, DAY, ["request_id"], 0, 5)["request_id"].combine_chunks()
-    found = judged.retrieved_lists(root, DAY, ids)
+    found = retrieved_lists(root, DAY, ids)
     assert set(found) == {"hot", "swing"}  # the channel of another request is none of theirs
     for n, request in enumerate(ids.to_pylist()):
         number = int(request[1:])

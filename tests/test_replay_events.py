@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 from pyspark.sql import functions as F
+from replayed import landed
 
 from jobs import replay_events
 from jobs.command import WorkFailedError
@@ -19,7 +20,7 @@ from jobs.replay.sessions import with_requests
 from jobs.replay.settings import DAY, Settings
 from schemas import logs
 from schemas.storage import Root
-from schemas.table import MissingDataError, landing
+from schemas.table import MissingDataError
 
 # user, item, category, behavior, day and time in November 2017. All items known before a date fit into what is
 # exposed, so every item seen before is exposed to everyone.
@@ -65,13 +66,6 @@ def write_csv(path, rows: list[tuple]) -> str:
 def arguments(root, events, day=SECOND, *more: str):
     given = ["--root", str(root), "--date", str(day), "--events", str(events), "--source", "taobao"]
     return replay_events.arg_parser().parse_args([*given, "--channel-size", "4", *more])
-
-
-def landed(root, table, day) -> list[dict]:
-    """A date of a landing folder, sorted by its key."""
-    rows = parquet.read_table(f"{root}/{landing(table, day)}")
-    assert rows.schema.names == list(table.names)
-    return sorted(rows.to_pylist(), key=lambda row: [row[name] for name in table.key])
 
 
 @pytest.fixture(scope="module", autouse=True)

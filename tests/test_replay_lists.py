@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from replayed import landed
 
 from jobs import replay_events
 from jobs.command import WorkFailedError
@@ -83,13 +84,6 @@ def land(root, events: str, *days: date) -> dict:
         given = ["--root", str(root), "--date", str(day), "--events", events, "--source", "trivago"]
         counts = replay_events.main(replay_events.arg_parser().parse_args(given), day)
     return counts
-
-
-def landed(root, table, day) -> list[dict]:
-    """A date of a landing folder, sorted by its key."""
-    rows = parquet.read_table(f"{root}/{landing(table, day)}")
-    assert rows.schema.names == list(table.names)
-    return sorted(rows.to_pylist(), key=lambda row: [row[name] for name in table.key])
 
 
 @pytest.fixture(scope="module", autouse=True)

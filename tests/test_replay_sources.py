@@ -4,8 +4,8 @@ import gzip
 from datetime import date, datetime
 
 import pytest
-from pyarrow import parquet
 from pyspark.sql import functions as F
+from replayed import landed
 
 from jobs import replay_events
 from jobs.command import WorkFailedError
@@ -13,7 +13,6 @@ from jobs.replay.event_log import open_log
 from jobs.replay.settings import Settings
 from jobs.replay.sources import SOURCES, inside, read, unreadable
 from schemas import logs
-from schemas.table import landing
 
 # From first to end, in seconds since 1970.
 TAOBAO = (1_511_539_200, 1_512_316_800)  # 2017-11-25 00:00 to 2017-12-04 00:00 in Beijing
@@ -179,12 +178,6 @@ EVENTS = [
 ]
 
 
-def landed(root, table, day: str) -> list[dict]:
-    rows = parquet.read_table(f"{root}/{landing(table, date.fromisoformat(day))}")
-    assert rows.schema.names == list(table.names)  # a date without rows has a file all the same
-    return sorted(rows.to_pylist(), key=lambda row: [row[name] for name in table.key])
-
-
 def test_a_log_of_months(spark, tmp_path):
     """On 1 September item 10 was used twice, as 11 was, and 12 once; four months pass without a replayed date."""
     text = MULTI_BEHAVIOR
@@ -198,9 +191,9 @@ def test_a_log_of_months(spark, tmp_path):
         assert counts["log"] == {"events": 8, "outside_time_range": 0}
 
     for table in (logs.requests, logs.retrievals, logs.stages, logs.impressions, logs.conversions):
-        assert landed(tmp_path, table, "2015-05-07") == []
-    assert [row["item_id"] for row in landed(tmp_path, logs.items, "2015-05-07")] == [10, 11, 12]
-    day = "2015-09-01"
+        assert landed(tmp_path, table, date(2015, 5, 7)) == []
+    assert [row["item_id"] for row in landed(tmp_path, logs.items, date(2015, 5, 7))] == [10, 11, 12]
+    day = date(2015, 9, 1)
     hot = {
         row["request_id"]: (row["item_ids"], row["scores"])
         for row in landed(tmp_path, logs.retrievals, day)

@@ -13,15 +13,14 @@ from jobs.evaluation import Measured
 from models import baselines, increc, inputs, keyed_choice, retrieval_metrics, scenarios
 from models.baselines import ItemNeighbours
 from models.checkpoint import ModelDirectory
-from models.inputs import Batch, Ragged
+from models.inputs import Batch
 from models.retrieval_metrics import Scorer, Targets
+from models.retrieved_lists import retrieved_lists
 from schemas import arrow
 from schemas.features import item_stats
 from schemas.labels import Action, Popularity
 from schemas.logs import conversions, retrievals
 from schemas.samples import increc_samples
-from schemas.storage import Root
-from schemas.table import MissingDataError
 from schemas.target_groups import target_groups
 
 _COLUMNS = tuple(name for name in increc_samples.names if name not in ("scenario", "request_time"))
@@ -124,36 +123,6 @@ def targets_of(requests: Batch) -> Targets:
     rows, item_ids, strengths, group = rows[order], item_ids[order], strengths[order], group[order]
     purchased = strengths == Action.PURCHASE.strength
     return Targets(rows, item_ids, group == "itg", group == "rtg", group == "etg", purchased)
-
-
-def retrieved_lists(root: str, day: date, request_ids: pa.Array) -> dict[str, Ragged]:
-    """Channel -> what it had returned for each of these requests, read a batch at a time; by channel's name."""
-    if not len(request_ids):
-        return {}
-    if day not in arrow.dates(root, retrievals):
-        raise MissingDataError(f"{retrievals.path} has no date {day} below {Root.of(root).path}")
-    source = arrow.delta(root, retrievals).to_pyarrow_dataset()
-    found: dict[str, list[tuple[np.ndarray, pa.Array]]] = {}
-    columns = ["request_id", "channel", "item_ids"]
-    ahead = {"batch_size": 4096, "batch_readahead": 2, "fragment_readahead": 1}  # the lists are most of the logs
-    for batch in source.to_batches(columns=columns, filter=pc.field("date") == day, **ahead):
-        places = pc.index_in(batch["request_id"], value_set=request_ids)
-        wanted = batch.append_column("row", places).filter(pc.is_valid(places))
-        for channel in pc.unique(wanted["channel"]).to_pylist():
-            part = wanted.filter(pc.equal(wanted["channel"], channel))
-            found.setdefault(channel, []).append((part["row"].to_numpy(), part["item_ids"]))
-    return {channel: _lists(found[channel], len(request_ids)) for channel in sorted(found)}
-
-
-def _lists(parts: list[tuple[np.ndarray, pa.Array]], requests: int) -> Ragged:
-    """One list a request, in the requests' order, an empty one where the channel said nothing."""
-    rows = np.concatenate([rows for rows, _ in parts])
-    lengths = np.concatenate([pc.list_value_length(items).to_numpy() for _, items in parts])
-    values = np.concatenate([items.flatten().to_numpy() for _, items in parts])
-    logged = Ragged(values, np.concatenate([[0], np.cumsum(lengths)])).take(np.argsort(rows, kind="stable"))
-    counts = np.zeros(requests, np.int64)
-    counts[rows] = lengths
-    return Ragged(logged.values, np.concatenate([[0], np.cumsum(counts)]))
 
 
 def popularity_of(stats: pa.Table, item_ids: np.ndarray) -> np.ndarray:

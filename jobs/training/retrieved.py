@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow.compute as pc
 
 from jobs.command import WorkFailedError
-from jobs.evaluation.increc import retrieved_lists
 from models.catalogue import Catalogue
 from models.inputs import Ragged
+from models.retrieved_lists import retrieved_lists
 from schemas import arrow
 from schemas.samples import increc_samples
 

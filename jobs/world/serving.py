@@ -18,7 +18,7 @@ from jobs.world.demand import homepage_requests
 from jobs.world.landing import REQUESTS_AT_ONCE
 from jobs.world.population import click_logits, items_of, users_of
 from jobs.world.settings import World
-from jobs.world.stages import Served, capped, serve
+from jobs.world.stages import Served, capped, mixed, moments, ranker_scores, serve
 from models.keyed_choice import keyed_hash
 
 BEST = 10
@@ -143,10 +143,8 @@ def _ranker(
     world: World, day: date, numbers: np.ndarray, logged: Served, items: np.ndarray, clicks: np.ndarray
 ) -> np.ndarray:
     """Its rule, on the scale of what it had ranked: the truth standardised, and noise."""
-    seen = click_logits(world, logged.users, np.maximum(logged.ranked, 0))
-    mean, deviation = _moments(seen, logged.ranked >= 0)
     noise = _noise(world, _RANKING, day, numbers, items)
-    scores = _mixed(world.ranking_correlation, (clicks - mean) / deviation, noise)
+    scores = ranker_scores(world, logged, clicks, noise)
     return np.where(items >= 0, scores, -np.inf).astype(np.float32)
 
 
@@ -160,28 +158,15 @@ def _incumbent(
     """
     there, log_popularity = logged.candidates >= 0, items_of(world).log_popularity
     known = np.take(log_popularity, np.maximum(logged.candidates, 0))
-    truth, popularity = _moments(logged.candidate_clicks, there), _moments(known, there)
+    truth, popularity = moments(logged.candidate_clicks, there), moments(known, there)
     both = _standard(logged.candidate_clicks, truth) * _standard(known, popularity)
     bias = world.pre_ranking_popularity
     shared = bias * np.where(there, both, 0).sum(axis=1, keepdims=True) / np.maximum(there.sum(axis=1), 1)[:, None]
     standard = _standard(clicks, truth)
     noise = _noise(world, _PRE_RANKING, day, numbers, items)
-    other = _mixed(bias, _standard(np.take(log_popularity, np.maximum(items, 0)), popularity), noise)
+    other = mixed(bias, _standard(np.take(log_popularity, np.maximum(items, 0)), popularity), noise)
     rest = (other - shared * standard) / np.sqrt(1 - shared**2)
-    return np.where(items >= 0, _mixed(world.pre_ranking_correlation, standard, rest), -np.inf).astype(np.float32)
-
-
-def _mixed(correlation: float, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Of two standardised and uncorrelated values one that correlates so much with the first."""
-    return correlation * first + np.sqrt(1 - correlation**2) * second
-
-
-def _moments(values: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of each row's entries that are there, (n, 1) each."""
-    count = np.maximum(there.sum(axis=1, keepdims=True), 1)
-    mean = np.where(there, values, 0).sum(axis=1, keepdims=True) / count
-    squares = np.where(there, values - mean, 0) ** 2
-    return mean, np.maximum(np.sqrt(squares.sum(axis=1, keepdims=True) / count), 1e-6)
+    return np.where(items >= 0, mixed(world.pre_ranking_correlation, standard, rest), -np.inf).astype(np.float32)
 
 
 def _standard(values: np.ndarray, moments: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

@@ -8,9 +8,8 @@ from datetime import date
 import numpy as np
 
 from jobs.world.channels import top
-from jobs.world.population import click_logits
 from jobs.world.settings import World
-from jobs.world.stages import Served
+from jobs.world.stages import Served, ranker_scores
 from jobs.world.streams import Purpose, stream
 
 
@@ -27,21 +26,7 @@ def shadow_ranked(world: World, served: Served, day: date, chunk: int) -> tuple[
     there = np.take_along_axis(chances, chosen, axis=1) >= 0
     items = np.where(there, np.take_along_axis(served.candidates, chosen, axis=1), -1)
     clicks = np.take_along_axis(served.candidate_clicks, chosen, axis=1)
-    scores = np.where(there, as_ranked(world, served, clicks, draws), -np.inf)
+    noise = draws.standard_normal(clicks.shape, np.float32)
+    scores = np.where(there, ranker_scores(world, served, clicks, noise), -np.inf)
     order = top(scores, scores.shape[1])
     return tuple(np.take_along_axis(values, order, axis=1) for values in (items, scores))
-
-
-def as_ranked(world: World, served: Served, clicks: np.ndarray, draws: np.random.Generator) -> np.ndarray:
-    """What the ranker would say of items (n, S) with these true click logits: the line it scores the kept ones by.
-
-    That line is standardised over what pre-ranking kept, so that the scores compare; the noise is as large as there.
-    """
-    kept = served.pre_ranked >= 0
-    truth = np.where(kept, click_logits(world, served.users, np.maximum(served.pre_ranked, 0)), 0)
-    count = np.maximum(kept.sum(axis=1, keepdims=True), 1)
-    mean = truth.sum(axis=1, keepdims=True) / count
-    deviation = np.sqrt((np.where(kept, truth - mean, 0) ** 2).sum(axis=1, keepdims=True) / count)
-    standard = (clicks - mean) / np.maximum(deviation, 1e-6)
-    noise = draws.standard_normal(clicks.shape, np.float32)
-    return world.ranking_correlation * standard + np.sqrt(1 - world.ranking_correlation**2) * noise

@@ -85,13 +85,36 @@ def distinct(lists: np.ndarray) -> np.ndarray:
     return items
 
 
+def moments(values: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of each row's entries that are there, (n, 1) each."""
+    count = np.maximum(there.sum(axis=1, keepdims=True), 1)
+    mean = np.where(there, values, 0).sum(axis=1, keepdims=True) / count
+    squares = np.where(there, values - mean, 0) ** 2
+    return mean, np.maximum(np.sqrt(squares.sum(axis=1, keepdims=True) / count), 1e-6)
+
+
 def standard(values: np.ndarray, there: np.ndarray) -> np.ndarray:
     """Mean 0 and deviation 1 over the entries of a row that are there, 0 elsewhere."""
-    count = np.maximum(there.sum(axis=1, keepdims=True), 1)
     values = np.where(there, values, 0).astype(np.float32)
-    values = np.where(there, values - values.sum(axis=1, keepdims=True) / count, 0)
-    deviation = np.sqrt((values**2).sum(axis=1, keepdims=True) / count)
-    return values / np.maximum(deviation, 1e-6)
+    mean, deviation = moments(values, there)
+    return np.where(there, values - mean, 0) / deviation
+
+
+def mixed(correlation: float, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Of two standardised and uncorrelated values one that correlates so much with the first."""
+    return correlation * first + np.sqrt(1 - correlation**2) * second
+
+
+def ranker_scores(world: World, served: Served, clicks: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """What the ranker would say of items (n, S) with these true click logits: the line it scores the kept ones by.
+
+    That line is standardised over what pre-ranking kept, so that the scores compare.
+
+    Args:
+        noise: (n, S), standard normal.
+    """
+    mean, deviation = moments(click_logits(world, served.users, np.maximum(served.ranked, 0)), served.ranked >= 0)
+    return mixed(world.ranking_correlation, (clicks - mean) / deviation, noise)
 
 
 def correlated(truth: np.ndarray, other: np.ndarray, correlation: float, there: np.ndarray) -> np.ndarray:
