@@ -157,22 +157,22 @@ def ranker_order(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[s
     Feedback decides nothing of the order, and no easy or filtered item is in it: what pre-ranking dropped and the
     ranker never saw is not called bad. Exposed items count as before all that were not, which a re-ranker or a shadow
     item's score may contradict: the samples hold no rank of the ranker's across levels. InfoNCE is the mean over the
-    exposed items.
+    exposed items, clicked and purchased ones weighing more where the settings say so.
     """
     own, exposed = _own(batch, scores), _among(batch["levels"], Level.PURCHASED, Level.EXPOSED)
     order_B = baseline_losses.ranker_list_mle(
         own.ranking, batch["ranks"], _ranker_tiers(batch), LEVEL_CODES[Level.RANKED]
     )
-    nothing, count_B1 = tf.zeros_like(own.ranking), tf.cast(_count(exposed), tf.float32)[:, None]
+    weights_BC = tf.where(exposed, _feedback_weights(settings, batch["levels"]), 0.0)
     easy_B = ranking_losses.margin_info_nce(
         own.ranking,
         positives_BC=exposed,
         hard_BC=tf.zeros_like(exposed),
-        margins_BC=nothing,
+        margins_BC=tf.zeros_like(own.ranking),
         easy_scores_BE=_easy_scores(batch, scores),
         easy_BE=batch["easy"],
         temperature=settings.temperature,
-        weights_BC=tf.math.divide_no_nan(1.0, count_B1 + nothing),
+        weights_BC=tf.math.divide_no_nan(weights_BC, tf.reduce_sum(weights_BC, axis=1, keepdims=True)),
     )
     return {
         "loss_response": Term(settings.weight_response, _response(batch, own)),
@@ -238,8 +238,6 @@ def _margin(settings: HccpSettings, batch: Batch, score_BC: tf.Tensor, easy_BE: 
     """
     own, levels = settings, batch["levels"]
     margins = {Level.EXPOSED: own.margin_exposed, Level.RANKED: own.margin_ranked, Level.FILTERED: own.margin_filtered}
-    clicked = 1 + own.weight_clicked
-    weights = {Level.PURCHASED: clicked + own.weight_purchased, Level.CLICKED: clicked}
     hard = _among(levels, Level.EXPOSED, Level.FILTERED) & ~_among(levels, Level.SHADOW, Level.SHADOW)
     return ranking_losses.margin_info_nce(
         score_BC,
@@ -249,9 +247,16 @@ def _margin(settings: HccpSettings, batch: Batch, score_BC: tf.Tensor, easy_BE: 
         easy_scores_BE=easy_BE,
         easy_BE=batch["easy"],
         temperature=own.temperature,
-        weights_BC=_by_level(weights, levels),
+        weights_BC=_feedback_weights(own, levels),
         positive_margin=own.temperature * own.margin_positive,
     )
+
+
+def _feedback_weights(settings: HccpSettings, levels: tf.Tensor) -> tf.Tensor:
+    """1 + w_c for clicked items, 1 + w_c + w_p for purchased ones, 1 for what was shown."""
+    clicked = 1 + settings.weight_clicked
+    weights = {Level.PURCHASED: clicked + settings.weight_purchased, Level.CLICKED: clicked, Level.EXPOSED: 1.0}
+    return _by_level(weights, levels)
 
 
 def _by_level(values: Mapping[Level, float], levels: tf.Tensor) -> tf.Tensor:

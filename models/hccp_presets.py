@@ -22,8 +22,8 @@ class HccpSettings:
     margin_exposed, margin_ranked, margin_filtered: of hard negatives, in units of the temperature; taken from their
         scores, so that a larger one pushes an item less.
     margin_positive: the other form, in the same units: taken from a positive's score, which has to win by that more.
-    weight_clicked, weight_purchased: a clicked positive weighs 1 + the first in L_margin, a purchased one 1 + both;
-        the same in ASMOL, where they weigh its two terms.
+    weight_clicked, weight_purchased: a clicked positive weighs 1 + the first in L_margin and in `ranker_order`, a
+        purchased one 1 + both; in ASMOL they weigh its two terms.
     chunk: so many items of the ranker's order make a chunk in COPR.
     sort_temperature: of the relaxed sort in ARF and LCRON; near the length of the list.
     in_batch_easy, catalogue_easy: easy negatives a request, from other requests' items and from all items.
@@ -152,12 +152,22 @@ def shadow() -> HccpSettings:
 
 def ranker_order() -> HccpSettings:
     """The ranker's order alone, shadow items in it; exposed items against easy ones alone."""
-    return replace(shadow(), objective="ranker_order", weight_auxiliary=0.3)
+    return replace(ranker_order_without_shadow(), shadow=True)
 
 
 def ranker_order_without_shadow() -> HccpSettings:
     """ranker_order, of what the ranker exposed or was handed."""
-    return replace(ranker_order(), shadow=False)
+    return ranker_order_easy(0.3)
+
+
+def ranker_order_easy(weight: float) -> HccpSettings:
+    """ranker_order_without_shadow with that weight of exposed against easy items."""
+    return replace(full(), objective="ranker_order", weight_auxiliary=weight, weight_clicked=0.0, weight_purchased=0.0)
+
+
+def ranker_order_feedback() -> HccpSettings:
+    """ranker_order_easy_1 with feedback in the weights: of the exposed items clicked and purchased ones weigh more."""
+    return replace(ranker_order_easy(1.0), weight_clicked=1.0, weight_purchased=2.0)
 
 
 def distillation_shadow() -> HccpSettings:
@@ -221,6 +231,10 @@ ABLATIONS = (
     margins_reversed,
 )  # fmt: skip
 SHADOWED = (shadow, ranker_order, ranker_order_without_shadow, distillation_shadow)
+RANKER_ORDERS = {
+    f"ranker_order_easy_{name}": partial(ranker_order_easy, weight)
+    for name, weight in {"0": 0.0, "1": 1.0, "3": 3.0}.items()
+} | {"ranker_order_feedback": ranker_order_feedback}
 _SWEEP = {"half": 0.5, "1": 1.0, "2": 2.0, "4": 4.0}  # beside margin_zero, in units of the temperature
 MARGINS: dict[str, Callable[[], HccpSettings]] = {
     f"{form.__name__}_{name}": partial(form, margin)
@@ -228,9 +242,9 @@ MARGINS: dict[str, Callable[[], HccpSettings]] = {
     for name, margin in _SWEEP.items()
 } | {"positive_margin_added_1": partial(positive_margin, -1.0)}
 
-PRESETS: dict[str, Callable[[], HccpSettings]] = {
-    preset.__name__: preset for preset in (full, cold, *BASELINES, *ABLATIONS, *SHADOWED)
-} | MARGINS
+PRESETS: dict[str, Callable[[], HccpSettings]] = (
+    {preset.__name__: preset for preset in (full, cold, *BASELINES, *ABLATIONS, *SHADOWED)} | RANKER_ORDERS | MARGINS
+)
 
 
 def sized(settings: HccpSettings, size: str) -> HccpSettings:

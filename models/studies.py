@@ -163,6 +163,13 @@ def hccp_shadow() -> Study:
     return Study("hccp", presets("full", "distillation", *names), reference="full")
 
 
+def hccp_ranker_order() -> Study:
+    """The ranker's order alone against HCCP and distillation: how much exposed-against-easy it wants beside it."""
+    curve = ("ranker_order_easy_0", "ranker_order_without_shadow", "ranker_order_easy_1", "ranker_order_easy_3")
+    names = ("full", "distillation", *curve, "ranker_order_feedback")
+    return Study("hccp", presets(*names), reference="full", sweeps=(Sweep("weight_auxiliary", curve),))
+
+
 def hccp_baselines_tuned() -> Study:
     """hccp_baselines, HCCP and every baseline tuned alike on an earlier date."""
     grid = {"learning_rate": (2e-3, 1e-3, 4e-3), "temperature": (1.0, 0.5)}  # negatives are what sets some apart
@@ -204,6 +211,7 @@ STUDIES: dict[str, Callable[[], Study]] = {
     "hccp_baselines": hccp_baselines,
     "hccp_baselines_tuned": hccp_baselines_tuned,
     "hccp_margins": hccp_margins,
+    "hccp_ranker_order": hccp_ranker_order,
     "hccp_shadow": hccp_shadow,
     "tiny": tiny,
 }

@@ -182,6 +182,18 @@ def test_weights_and_margins_come_from_the_settings():
         assert margin == pytest.approx((1.0, 4 * wanted), rel=1e-5)
 
 
+def test_feedback_weighs_in_the_easy_term_alone():
+    """The bought item stands e^2 above the easy one, the shown one level with it: 4 to 1, or as 1 to 1 without."""
+    scores = [2.0, 0.0, 0.0, 0.0, 0.0, 9.0]
+    bought, shown = math.log(1 + math.exp(-2)), LN2
+    for changes, wanted in (
+        ({"weight_clicked": 0.0, "weight_purchased": 0.0}, (bought + shown) / 2),
+        ({"weight_clicked": 1.0, "weight_purchased": 2.0}, (4 * bought + shown) / 5),
+    ):
+        easy = losses("ranker_order", scores, **changes)["loss_easy"][1]
+        assert easy == pytest.approx(wanted, rel=1e-5)
+
+
 def test_presets_are_the_list_of_experiments():
     assert {PRESETS[name]().objective for name in PRESETS} == {*OBJECTIVES}
     swept = {name: preset() for name, preset in MARGINS.items()}

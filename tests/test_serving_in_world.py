@@ -7,10 +7,11 @@ from math import exp
 import numpy as np
 import pytest
 
+from jobs.world.channels import top
 from jobs.world.earnings import Earned, earned, popularity_correlation, segments
 from jobs.world.landing import REQUESTS_AT_ONCE
-from jobs.world.population import click_logits, items_of, purchase_logits
-from jobs.world.serving import passed, retrieved, with_channel
+from jobs.world.population import click_logits, items_of, purchase_logits, users_of
+from jobs.world.serving import catalogue_clicks, passed, retrieved, with_channel
 from jobs.world.settings import World
 from jobs.world.stages import intercepts
 
@@ -240,3 +241,26 @@ def test_a_score_that_is_no_number_is_refused(chunks):
     scores = np.full(chunks[0].items.shape, np.nan)
     with pytest.raises(ValueError, match="not a number"):
         passed(WORLD, chunks[0], scores)
+
+
+def test_a_taste_for_the_planted_segment_is_the_homepage_s_too():
+    """Length 1 beside an ordinary taste of length 1: half of the squared taste, so about half of the truly best."""
+    wanting = replace(WORLD, planted_taste=1.0)
+    before, after = users_of(WORLD), users_of(wanting)
+    for name in ("activity", "planted_interest", "age_group"):
+        np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
+    assert not np.array_equal(before.taste_Ud, after.taste_Ud)
+    np.testing.assert_allclose(np.linalg.norm(after.taste_Ud, axis=1), 1, atol=1e-6)
+    planted = items_of(WORLD).planted
+    shares = [planted[top(catalogue_clicks(world, np.arange(WORLD.users)), 10)].mean() for world in (WORLD, wanting)]
+    assert shares[0] < 0.2
+    assert 0.3 < shares[1] < 0.8
+    gain = {}
+    for world in (WORLD, wanting):
+        given = next(retrieved(world, DAY))
+        assert not planted[given.items[given.items >= 0]].any()
+        lists = top(catalogue_clicks(world, given.users), 20)
+        wider = with_channel(world, DAY, given, lists)
+        clicks = [earned(world, one, passed(world, one, one.clicks)).ratios["ec"][0].mean() for one in (given, wider)]
+        gain[world.planted_taste] = clicks[1] / clicks[0]
+    assert gain[1.0] > gain[0.0] > 1

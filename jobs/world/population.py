@@ -117,6 +117,10 @@ def users_of(world: World) -> Users:
     age = standardised(taste @ draws.normal(size=world.dimensions)) + 0.5 * draws.normal(size=world.users)
     known = draws.random(world.users) > 0.05
     group = np.clip(np.floor(standardised(age) * 1.5 + 2.5), 0, len(AGE_GROUPS) - 1).astype(int)
+    planted = np.flatnonzero(items.category_planted)
+    if world.planted_taste and len(planted):
+        wanted = items.category_Cd[planted[draws.integers(0, len(planted), size=world.users)]]
+        taste = unit(taste + world.planted_taste * wanted)
     return Users(taste, activity, interest, np.where(known, np.array(AGE_GROUPS, object)[group], None))
 
 

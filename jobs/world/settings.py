@@ -48,6 +48,7 @@ class World:
     # The interest that the channels miss by construction
     planted_items: float = 0.1  # share of the catalogue, in whole categories, that no channel ever returns
     planted_demand: float = 0.2  # share of the visits elsewhere that go there, on average over users
+    planted_taste: float = 0.0  # length of a user's taste for one planted category, clicked on wherever it is shown
 
     # Retrieval: items a channel returns. All shrink by one factor where together they exceed 30 % of the catalogue.
     hot: int = 200

@@ -5,10 +5,10 @@ dials: `plain` has the defaults but for a pre-ranker that keeps 50; `covered` ha
 A name after ROOT picks one. Ends with the evaluations of the judged date as Markdown.
 """
 
-import subprocess
 import sys
 from dataclasses import replace
 from datetime import date, timedelta
+from importlib import import_module
 
 from jobs.world.landing import land
 from jobs.world.settings import World
@@ -30,9 +30,12 @@ ROWS = {
 }
 
 
-def run(root: str, job: str, first: date, last: date, *flags: str) -> None:
-    command = [sys.executable, "-m", f"jobs.{job}", "--root", root, "--date", f"{first}..{last}", *flags]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def run(root: str, name: str, first: date, last: date, *flags: str) -> None:
+    """A job as its command does it, in this process: one Spark session and one TensorFlow for all of a world."""
+    job = import_module(f"jobs.{name}")
+    arguments = job.arg_parser().parse_args(["--root", root, "--date", f"{first}..{last}", *flags])
+    for day in arguments.date:
+        job.main(arguments, day)
 
 
 def learn(root: str, world: World, presets: dict[str, str] = PRESETS) -> None:

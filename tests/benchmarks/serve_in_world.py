@@ -2,9 +2,10 @@
 
 Each pre-ranker takes the incumbent's place; each channel stands beside the others, with and without a quota of what
 pre-ranking keeps. Learned from and served as in judge_in_world.py; a world below ROOT that has models is not made
-again. Two more worlds are there in which nothing should help: `perfect`, an incumbent that orders by the truth, and
-`everything`, channels that return the whole catalogue. Names after ROOT pick some. Prints Markdown: expected values,
-and differences in per cent of the reference with paired 95 % bootstrap intervals over users.
+again. Three more worlds are there: `clicked`, whose planted interest is clicked on, and two in which nothing should
+help: `perfect`, an incumbent that orders by the truth, and `everything`, channels that return the whole catalogue.
+Names after ROOT pick some. Prints Markdown: expected values, and differences in per cent of the reference with paired
+95 % bootstrap intervals over users.
 """
 
 import sys
@@ -35,16 +36,19 @@ from schemas.features import item_stats, user_histories
 
 WORLDS = {
     **JUDGED_WORLDS,
+    "clicked": replace(SMALL, planted_taste=0.7),
     "perfect": replace(SMALL, pre_ranking_correlation=1.0),
     "everything": replace(SMALL, hot=10_000, coverage=4.0, planted_items=0.0),
 }
 _HCCP = "exposed_only,distillation,full"
 PRESETS = {
     **{name: {"increc": "base,na,full", "hccp": _HCCP} for name in JUDGED_WORLDS},
+    "clicked": {"increc": "base,base_aligned,boost,na,full,rtg_weight_half,residual_1,masked", "hccp": _HCCP},
     "perfect": {"hccp": _HCCP},
     "everything": {},
 }
 RETURNED, QUOTA = 100, 10  # items of the added channel, and how many of them pass pre-ranking whatever their scores
+WITH_QUOTA = f", quota {QUOTA}"
 
 PreRanker = Callable[[Retrieved], np.ndarray]
 Name = tuple[str, int]  # variant, seed; 0 where nothing was trained
@@ -156,7 +160,7 @@ def serve_channels(world: World, asked: Mapping[Name, Scorer]) -> dict[Name, dic
         for (variant, seed), scorer in asked.items():
             lists = top(scorer(given.numbers[0], given.numbers[-1] + 1), RETURNED)
             wider = with_channel(world, JUDGED, given, lists)
-            for name, quota in ((variant, 0), (f"{variant}, quota {QUOTA}", QUOTA)):
+            for name, quota in ((variant, 0), (variant + WITH_QUOTA, QUOTA)):
                 one = earned(world, wider, passed(world, wider, wider.incumbent, quota))
                 parts.setdefault((name, seed), []).append(one)
     return {name: Earned.joined(each).by_user() for name, each in parts.items()}

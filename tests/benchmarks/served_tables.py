@@ -39,25 +39,27 @@ def values_table(variants: Mapping[str, Sequence[Figures]], columns: Sequence[st
         yield f"| {variant} | " + " | ".join(cells) + " |"
 
 
+def changes(variants: Mapping[str, Sequence[Figures]], reference: str, name: str) -> dict[str, str]:
+    """Each variant's change of a figure, in per cent of the reference's value, which the intervals take as given."""
+    sums = {
+        variant: Sums(*(np.stack(each, axis=1) for each in zip(*(figures[name] for figures in seeds), strict=True)))
+        for variant, seeds in variants.items()
+    }
+    whole = np.mean([value(figures, name) for figures in variants[reference]]) / 100
+    return {
+        variant: f"{one.value / whole:+.1f} % [{one.low / whole:+.1f}, {one.high / whole:+.1f}]"
+        for variant, one in differences(sums, reference).items()
+    }
+
+
 def differences_table(variants: Mapping[str, Sequence[Figures]], reference: str) -> Iterator[str]:
-    """In per cent of the reference's value, which the intervals take as given."""
-    found = {}
-    for name in _COMPARED:
-        sums = {
-            variant: Sums(*(np.stack(each, axis=1) for each in zip(*(figures[name] for figures in seeds), strict=True)))
-            for variant, seeds in variants.items()
-        }
-        whole = np.mean([value(figures, name) for figures in variants[reference]])
-        found[name] = {
-            variant: tuple(f"{100 * part / whole:+.1f}" for part in (one.value, one.low, one.high))
-            for variant, one in differences(sums, reference).items()
-        }
+    """A column a figure."""
+    found = [changes(variants, reference, name) for name in _COMPARED]
     yield f"| against {reference} | " + " | ".join(_COMPARED) + " |"
     yield "|---" * (len(_COMPARED) + 1) + "|"
     for variant in variants:
         if variant != reference:
-            cells = (found[name][variant] for name in _COMPARED)
-            yield f"| {variant} | " + " | ".join(f"{at} % [{low}, {high}]" for at, low, high in cells) + " |"
+            yield f"| {variant} | " + " | ".join(figure[variant] for figure in found) + " |"
 
 
 def sanity(world: World, figures: Figures) -> str:
