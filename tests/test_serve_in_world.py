@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import map_in_world
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -109,3 +110,25 @@ def test_differences_by_hand():
     assert header == "| against theirs | ec | ep | uctr | ucvr |"
     same = "+0.0 % [+0.0, +0.0]"
     assert line == f"| ours | +200.0 % [+100.0, +233.3] | {same} | {same} | {same} |"
+
+
+def test_the_map_varies_one_dial_at_a_time():
+    worlds = map_in_world.worlds(["coverage", "planted_taste"])
+    assert {name: (world.coverage, world.planted_taste) for name, world in worlds.items()} == {
+        "middle": (1.0, 0.7), "coverage-0.5": (0.5, 0.7), "coverage-2.0": (2.0, 0.7),
+        "planted_taste-0.0": (1.0, 0.0), "planted_taste-1.5": (1.0, 1.5),
+    }  # fmt: skip
+
+
+def test_the_maps_rows_by_hand():
+    """As above, ec stands 200 % over theirs in the middle; with half the coverage nothing changes."""
+    alike = {"ours": VARIANTS["theirs"], "theirs": VARIANTS["theirs"]}
+    found = {"middle": VARIANTS, "coverage-0.5": alike, "coverage-2.0": alike}
+    _, header, _, *rows = map_in_world.lines(map_in_world.Table("Ours", "theirs", ("ours",)), found, ["coverage"])
+    assert header == "| dial | value | figure | ours |"
+    same = "+0.0 % [+0.0, +0.0]"
+    assert [row.split(" | ")[1:] for row in rows[:-1]] == [
+        ["0.5", "ec", f"{same} |"], ["0.5", "ucvr", f"{same} |"],
+        ["1.0", "ec", "+200.0 % [+100.0, +233.3] |"], ["1.0", "ucvr", f"{same} |"],
+        ["2.0", "ec", f"{same} |"], ["2.0", "ucvr", f"{same} |"],
+    ]  # fmt: skip
