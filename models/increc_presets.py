@@ -25,6 +25,8 @@ class IncRecSettings:
     alpha_threshold: where it rises, in deviations above the signal's mean over the batch [D].
     residual: whether L_inc learns what u_inc adds to the score of u_basic, which stays as L_basic taught it [D].
     inc_share: share of u_inc in the vector that serves, where it is trained; the rest is u_basic [D].
+    item_cf_share: share of item-CF applied twice in the order that is judged, by reciprocal rank; the rest is the
+        towers' [D]. Nothing else knows of it: export has the towers, and who serves both fuses the two lists.
     logq: whether sampled negatives are corrected by their expected counts.
     exposures_per_request, targets_per_request: rows drawn per request and batch, targets for RTG and ITG each;
         lists that are shorter are taken whole.
@@ -45,6 +47,7 @@ class IncRecSettings:
     alpha_threshold: float = 0.0
     residual: bool = False
     inc_share: float = 1.0
+    item_cf_share: float = 0.0
     logq: bool = True
     dimensions: int = 48
     temperature: float = 0.4
@@ -70,6 +73,8 @@ class IncRecSettings:
             raise ValueError("one of weight_basic and weight_inc must be above 0: no tower would serve")
         if not 0 <= self.inc_share <= 1:
             raise ValueError(f"inc_share is {self.inc_share}, should be from 0 to 1")
+        if not 0 <= self.item_cf_share < 1:
+            raise ValueError(f"item_cf_share is {self.item_cf_share}, should be from 0 to below 1")
         if (self.residual or self.inc_share < 1) and not (self.weight_basic and self.weight_inc):
             raise ValueError("residual and inc_share need both towers: weight_basic and weight_inc must be above 0")
         if self.residual and self.inc_share == 1:
@@ -207,6 +212,19 @@ def residual_masked() -> IncRecSettings:
     return replace(residual(1.0), mask_retrieved=True)
 
 
+def base_aligned_with_item_cf() -> IncRecSettings:
+    """base_aligned fused with item-CF applied twice, half and half: what fusing gains without IncRec [D]."""
+    return replace(base_aligned(), item_cf_share=0.5)
+
+
+def full_with_item_cf() -> IncRecSettings:
+    """full fused with item-CF applied twice, half and half [D].
+
+    Hypothesis: full finds at the head what item-CF does not, and gives up the tail, which item-CF finds.
+    """
+    return replace(full(), item_cf_share=0.5)
+
+
 COMPARED = (base, boost, ori, na, full)
 ABLATIONS = (full_request, full_without_alpha, full_without_rtg, full_without_logq, base_aligned)
 _SWEEP = {"minus_1": -1.0, "minus_half": -0.5, "half": 0.5, "1": 1.0}  # beside 0, in deviations
@@ -226,6 +244,7 @@ RESIDUALS = {
 BLENDS = {f"blend_{name}": partial(blend, share) for name, share in {**_BELOW_1, "three_quarters": 0.75}.items()}
 FILTERED: dict[str, Callable[[], IncRecSettings]] = {
     **RTG_WEIGHTS, **RESIDUALS, **BLENDS, "exposable": exposable, "masked": masked, "residual_masked": residual_masked,
+    "base_aligned_with_item_cf": base_aligned_with_item_cf, "full_with_item_cf": full_with_item_cf,
 }  # fmt: skip
 
 PRESETS: dict[str, Callable[[], IncRecSettings]] = {preset.__name__: preset for preset in (*COMPARED, *ABLATIONS)} | {

@@ -140,8 +140,11 @@ def increc_filtered() -> Study:
 
 def increc_filtered_tuned() -> Study:
     """One variant of each idea in increc_filtered against the control, each tuned alike on an earlier date."""
-    names = ("base_aligned", "base", "full", "rtg_weight_half", "residual_1", "blend_half", "masked", "residual_masked")
-    grid = {"temperature": (0.4, 0.2), "learning_rate": (0.1, 0.3), "uniform_negatives": (2048, 512)}
+    names = (
+        "base_aligned", "base", "full", "rtg_weight_half", "residual_1", "blend_half", "masked", "residual_masked",
+        "base_aligned_with_item_cf", "full_with_item_cf",
+    )  # fmt: skip
+    grid = {"temperature": (0.4, 0.2), "learning_rate": (0.1, 0.3)}
     return tuned(Study("increc", presets(*names), reference="base_aligned"), grid)
 
 

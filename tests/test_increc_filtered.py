@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from jobs import evaluate_increc, train_increc
 from jobs.command import WorkFailedError
+from jobs.evaluation.increc import Judge, Settings
 from jobs.training.retrieved import Retrieved
 from models import increc_objective, increc_presets, inputs
 from models.catalogue import Catalogue
@@ -180,7 +181,7 @@ def test_what_was_retrieved_is_masked_only_where_the_settings_say_so():
 def test_presets_change_one_thing_and_are_equally_tuned():
     changed = {
         name: {key: value for key, value in asdict(preset()).items() if value != asdict(one)[key]}
-        for one, starts in ((base_aligned(), ("rtg", "res", "mask")), (full(), ("blend", "expos")))
+        for one, starts in ((base_aligned(), ("rtg", "res", "mask", "base")), (full(), ("blend", "expos", "full")))
         for name, preset in FILTERED.items()
         if name.startswith(starts)
     }
@@ -199,6 +200,8 @@ def test_presets_change_one_thing_and_are_equally_tuned():
         "blend_half": {"inc_share": 0.5},
         "blend_three_quarters": {"inc_share": 0.75},
         "exposable": {"alpha": "exposure"},
+        "base_aligned_with_item_cf": {"item_cf_share": 0.5},
+        "full_with_item_cf": {"item_cf_share": 0.5},
     }
     study = increc_filtered()
     compared = {variant.name: study.settings(variant) for variant in study.variants}
@@ -215,6 +218,7 @@ def test_presets_change_one_thing_and_are_equally_tuned():
         ({"weight_inc": 1.0, "inc_share": 0.5}, "need both towers"),
         ({"weight_basic": 1.0, "residual": True, "inc_share": 0.5}, "need both towers"),
         ({"weight_basic": 1.0, "weight_inc": 1.0, "residual": True}, "inc_share must be below 1"),
+        ({"weight_inc": 1.0, "item_cf_share": 1.0}, "item_cf_share is 1.0, should be from 0 to below 1"),
         ({"weight_inc": 1.0, "alpha": "exposure"}, "alpha needs the alignment tower"),
     ],
 )
@@ -271,3 +275,22 @@ def test_they_are_trained_and_judged_as_any_preset(root):
     assert ["logs/retrievals" in each["made_from"] for each in manifests.values()] == [True, False]
     judged = evaluate_increc.main(Namespace(root=str(root), requests=1000), DAY)
     assert judged["models"] == [f"models/increc/date={BEFORE}/{name}-tiny-seed1" for name in sorted(manifests)]
+
+
+def test_item_cf_is_fused_with_the_same_towers_where_they_are_judged(root):
+    """full and full_with_item_cf are one model; the second's order is that of 1/(60 + rank) summed over both lists."""
+    names = ("full", "full_with_item_cf")
+    flags = ["--root", str(root), "--date", str(BEFORE), "--size", "tiny", "--preset", ",".join(names)]
+    train_increc.main(train_increc.arg_parser().parse_args(flags), BEFORE)
+    judge = Judge(str(root), DAY, Settings())
+    towers, fused = (
+        judge._trained(train_increc.ModelDirectory(str(root), "increc", BEFORE, f"{name}-tiny", 1))(0, 3)
+        for name in names
+    )
+    item_cf = judge._untrained["item_cf_twice"](0, 3)
+    assert not np.array_equal(np.argsort(-towers), np.argsort(-fused))
+    for scores, other, found in zip(towers, item_cf, fused, strict=True):
+        ranks = [{item: n for n, item in enumerate(sorted(range(len(of)), key=lambda item: (-of[item], item)), start=1)}
+                 for of in (scores.tolist(), other.tolist())]  # fmt: skip
+        wanted = [0.5 / (60 + ranks[0][item]) + 0.5 / (60 + ranks[1][item]) for item in range(len(found))]
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)

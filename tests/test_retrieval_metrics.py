@@ -251,6 +251,16 @@ def test_orders_of_the_untrained_rows_by_hand():
     assert order["swing_deeper"] == [[40, 30, LARGE, 20, 10], [LARGE, 10, 20, 30, 40]]
 
 
+def test_two_orders_fused_by_hand():
+    """Ranks 1 2 3 and 3 1 2; of two requests the first is asked for alone."""
+    scorers = [lambda start, stop, own=own: np.array(own)[start:stop] for own in ([[3, 2, 1], [0, 0, 0]],
+                                                                                  [[1, 3, 2], [0, 0, 0]])]  # fmt: skip
+    wanted = [0.75 / 61 + 0.25 / 63, 0.75 / 62 + 0.25 / 61, 0.75 / 63 + 0.25 / 62]
+    np.testing.assert_allclose(baselines.fused(*scorers, 0.25)(0, 1), [wanted], rtol=1e-6)
+    equal = [1 / 61, 1 / 62, 1 / 63]  # equal scores: the smaller id first
+    np.testing.assert_allclose(baselines.fused(*scorers, 0.25)(1, 2), [equal], rtol=1e-6)
+
+
 def test_spreading_in_pieces_changes_nothing(monkeypatch):
     near = ItemNeighbours.fit(USERS, COLUMNS, 5, neighbours=2, longest=50)
     lists, catalogue = Ragged.of([[10], [20, 30], [], [40], [30]]), np.array([10, 20, 30, 40, 50])

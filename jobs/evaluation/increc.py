@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -73,7 +74,7 @@ class Judge:
 
     def measure(self, models: Sequence[ModelDirectory], untrained: bool = True) -> Measured:
         """What each model's inner products earn and, if `untrained`, every row that needs no training."""
-        scorers = {(name, 0): scorer for name, scorer in self._untrained().items()} if untrained else {}
+        scorers = {(name, 0): scorer for name, scorer in self._untrained.items()} if untrained else {}
         scorers |= {(each.variant, each.seed): self._trained(each) for each in models}
         found = retrieval_metrics.measure(self._targets, self._retrieved, self._catalogue, scorers, self.requests)
         segments = self._popularity, self._cold, self._scenarios
@@ -94,6 +95,7 @@ class Judge:
         found = scenarios.of_targets(self.root, self.day, self._request_ids, targets.rows, targets.item_ids)
         return scenarios.segments(np.where(targets.itg | targets.rtg, found, ""))
 
+    @cached_property
     def _untrained(self) -> dict[str, Scorer]:
         settings, counts = self.settings, self._stats["conversions"].to_numpy()
         users, item_ids = known_conversions(self.root, self.day, settings)
@@ -109,7 +111,12 @@ class Judge:
         command.log(f"measuring {directory.place}")
         model = increc.load(directory)
         users_ND, items_CD = model.user_vectors(self._rows), model.item_vectors(self._catalogue)
-        return lambda start, stop: users_ND[start:stop] @ items_CD.T
+        share = model.settings.item_cf_share
+
+        def towers(start: int, stop: int) -> np.ndarray:
+            return users_ND[start:stop] @ items_CD.T
+
+        return baselines.fused(towers, self._untrained["item_cf_twice"], share) if share else towers
 
 
 def targets_of(requests: Batch) -> Targets:
