@@ -21,7 +21,7 @@ MIDDLE = replace(SMALL, planted_taste=0.7)
 DIALS = {
     "pre_ranking_popularity": (0.0, 0.9),  # the incumbent's bias
     "pre_ranking_correlation": (0.2, 0.8),  # its quality
-    "ranking_correlation": (0.5, 0.75),  # the ranker's
+    "ranking_correlation": (0.5,),  # the ranker's
     "coverage": (0.5, 2.0),  # of the channels
     "requests_per_user": (0.3, 3.0),  # density
     "planted_taste": (0.0, 1.5),  # what the channels miss by construction
