@@ -50,8 +50,8 @@ to clear. |
 | `build_hccp_samples` | requests, retrievals, stages, impressions, conversions, target_groups, user_histories | \
 hccp_samples | As above; no rows means that no request of D has a `ranking` or `re_ranking` stage. |
 | `build_channel_value` | target_groups, requests, retrievals | channel_value | As above; only the report needs it. |
-| `evaluate_increc`, `evaluate_hccp` | samples of D, models of D-1, item_stats, retrievals; conversions, or \
-target_groups and stages | evaluations | No model of D-1 is no \
+| `evaluate_increc`, `evaluate_hccp` | samples of D, models of D-1, item_stats, retrievals, \
+target_groups; conversions (IncRec), stages (HCCP) | evaluations | No model of D-1 is no \
 failure: the rows that need no training are written. One after the other, since both replace the same date of \
 `evaluations`, which an object store cannot lock: if the first fails, HCCP's evaluation and training wait too. |
 | `train_increc`, `train_hccp` | samples, items, item_stats, the checkpoint of D-1 | models | Out of memory: a \

@@ -17,7 +17,8 @@ that end at D = T - `maturity_days`: those whose landing folders have other file
 the labels that this changes are merged, and the samples made from older labels are built again. A date that is in
 step is skipped, so on most days little is done. Labels are looked after on every labelled date up to D, however old.
 
-Needs what `daily_batch` needs, and its `seed`. Start it when `daily_batch` is done: both write the labels.
+Needs what `daily_batch` needs, and its `root`, `maturity_days` and `seed`. Start it when `daily_batch` is done: both
+write the labels.
 
 | task | reads | writes | when it fails |
 |---|---|---|---|

@@ -9,7 +9,9 @@ machine, as they come and, of a base with vectors, with the items' at hand; unli
 run. The same is measured of random, hot_items and, where its stage is logged, the incumbent's order; the models see the
 date's item_stats as hot_items does. A user with fewer than five known conversions is cold_start; where the date's items
 were acted on in several scenarios, ash and asph have segments by it, those with most of them. Without any model of the
-day before only the rows without training are written. At most 2,000 requests are measured, chosen by a keyed hash.
+day before only the rows without training are written. The labels of the day before reach into the date, as far as its
+last windows do: what a model knows of these hours the rows without training do not. At most 2,000 requests are
+measured, chosen by a keyed hash.
 
 Reads:  samples/hccp_samples, labels/target_groups, logs/retrievals, logs/stages (optional), features/item_stats,
         models/hccp of the day before

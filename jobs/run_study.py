@@ -1,12 +1,12 @@
 """Train every variant of a study with every seed, judge all on one date, and write the study's page.
 
 `--date FIRST..LAST`: each variant learns from nothing from FIRST to the day before LAST and is measured on LAST as
-evaluate_increc and evaluate_hccp measure, milliseconds with its first seed alone. Beside them stand the rows that need
-no training. A variant and seed that is there already, from the same inputs, dates and settings, is not repeated; a
-change of code does not count: remove the study's cells to have all anew. One whose training fails, as when its loss is
-not finite, is left out and named at the end. The page gives means, their spread over seeds, differences from the
-study's reference with paired bootstrap intervals over requests, segments, what a request costs, and of IncRec a picture
-of the item vectors.
+evaluate_increc and evaluate_hccp measure, milliseconds with its first seed alone; the labels of the day before LAST
+reach into it, as far as its last windows do. Beside them stand the rows that need no training. A variant and seed that
+is there already, from the same inputs, dates and settings, is not repeated; a change of code does not count: remove the
+study's cells to have all anew. One whose training fails, as when its loss is not finite, is left out and named at the
+end. The page gives means, their spread over seeds, differences from the study's reference with paired bootstrap
+intervals over requests, segments, what a request costs, and of IncRec a picture of the item vectors.
 
 A study with a grid is tuned first: each variant learns from FIRST to two days before LAST with each combination of the
 grid, is measured on the day before LAST, and keeps the combination of the best IncF@K or ISH@K, K the middle cut-off.

@@ -109,7 +109,7 @@ def alignment_weights(signal_T, has_exposed_T, shape=smooth, threshold=0.0):
 
 
 def exposure_chances(scores_T, exposed_X, same_TX):
-    """sigmoid(s_i - mean_e s_e), e exposed in the item's request: its chance against an average one of those, [T] [D].
+    """sigmoid(s_i - mean_e s_e), e drawn of the request's exposed items: the chance against an average one, [T] [D].
 
     After Bradley and Terry (1952), of logits s of u_align, no gradient passing. Not scaled: where the downstream would
     show nothing, nothing counts. Rows whose request has no exposed item have 1, as with alpha [R].

@@ -1,4 +1,4 @@
-"""jobs/evaluate_hccp.py and models/candidates.py: a day worked by hand, then a simulated funnel of known truth."""
+"""jobs/evaluate_hccp.py and its candidates: a day worked by hand, then a simulated funnel of known truth."""
 
 import math
 import os
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from jobs import evaluate_hccp, train_hccp
+from jobs.evaluation import candidates
 from jobs.evaluation.hccp import Judge, Settings
 from jobs.evaluation.one_core import one_core
-from models import candidates
 from models.checkpoint import ModelDirectory
 from models.evaluations import replace_rows
 from schemas import arrow, storage

@@ -1,8 +1,11 @@
 """benchmarks/serve_in_world.py: whose history a model is given, what it scores, and the tables, on a tiny world."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
+import judge_in_world
 import map_in_world
 import numpy as np
 import pyarrow as pa
@@ -132,3 +135,20 @@ def test_the_maps_rows_by_hand():
         ["1.0", "ec", "+200.0 % [+100.0, +233.3] |"], ["1.0", "ucvr", f"{same} |"],
         ["2.0", "ec", f"{same} |"], ["2.0", "ucvr", f"{same} |"],
     ]  # fmt: skip
+
+
+def test_half_a_root_and_a_root_of_another_world_are_not_taken_for_this_one(tmp_path, monkeypatch):
+    def found(root, model, day):
+        return [SimpleNamespace(variant=name, seed=seed) for name, seed in there]
+
+    monkeypatch.setattr(judge_in_world.checkpoint, "found", found)
+    there = [("base", 1), ("base", 2), ("full", 1)]
+    assert judge_in_world.learned(str(tmp_path), WORLD, {"increc": "base"})
+    assert not judge_in_world.learned(str(tmp_path), WORLD, {"increc": "base,full"})
+    there.append(("full", 2))
+    assert judge_in_world.learned(str(tmp_path), WORLD, {"increc": "base,full"})
+    folder = tmp_path / "landing" / "requests" / f"date={judge_in_world.FIRST}"
+    folder.mkdir(parents=True)
+    (folder / "_manifest.json").write_text(json.dumps({"settings": asdict(replace(WORLD, ctr=0.5))}))
+    with pytest.raises(ValueError, match="of another world: ctr differ"):
+        judge_in_world.learned(str(tmp_path), WORLD, {"increc": "base"})

@@ -63,6 +63,12 @@ def test_named_studies_try_their_defaults_first():
             assert all(getattr(alone, setting) == values[0] for setting, values in study.grid.items()), variant
 
 
+def test_nothing_is_tuned_that_some_objectives_do_not_heed():
+    """A setting that one variant feels and another does not would be a larger budget for the first."""
+    heeded = {"increc": {"learning_rate", "temperature"}, "hccp": {"learning_rate", "epochs"}}
+    assert all({*study.grid} <= heeded[study.model] for study in (named() for named in STUDIES.values()))
+
+
 @pytest.fixture
 def root(tmp_path):
     for n in range(3):

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from jobs import command
-from jobs.evaluation import Measured
+from jobs.evaluation import Measured, candidates
+from jobs.evaluation.candidates import Candidates
 from jobs.evaluation.one_core import one_core
-from models import candidates, hccp, hccp_inputs, inputs, keyed_choice, ranking_metrics, scenarios
-from models.candidates import Candidates
+from models import hccp, hccp_inputs, inputs, keyed_choice, ranking_metrics, scenarios
 from models.checkpoint import ModelDirectory
 from models.hccp import Hccp
 from models.per_request import PerRequest
@@ -24,7 +24,7 @@ from schemas.logs import retrievals, stages
 from schemas.samples import hccp_samples
 from schemas.target_groups import target_groups
 
-# Well below what a pre-ranker lets through: at its output size isph would be 1 by construction.
+# Below what a pre-ranker lets through: at its output size the incumbent's ish and isph are 1 by construction.
 CUTS = (10, 20, 50)
 _COLUMNS = ("request_id", "history_item_ids", "history_actions", "item_ids", "levels", "in_scenario_actions")
 _AT_HAND = "item_vectors_at_hand"

@@ -36,7 +36,7 @@ _FURTHER = {
     "hccp": {
         "ranker_recall_10": "share of the ranker's first 10 that are kept in the top K",
         "ranker_ndcg": "agreement with the ranker's order",
-        "auc": "clicked above not clicked, on exposures",
+        "auc": "acted on above not acted on, among the exposed; what chose them is level with itself or worse there",
         "gauc": "AUC inside each request, averaged",
         "milliseconds_p50": "per request, median, on the machine that evaluated",
         "milliseconds_p99": "99th percentile of the same",
@@ -84,10 +84,26 @@ def verdict(scored: Scores) -> dict | None:
 
 
 def evaluation(scored: Scores) -> dict:
-    """Curves over K two by two, each pair with its table, the further metrics and the segments."""
+    """Curves over K with their tables, the further metrics and the segments."""
+    return {
+        "pairs": curves(scored),
+        "further": further(scored),
+        "meanings": meanings(scored),
+        "segments": [by_segment(scored, metric) for metric in _SEGMENTED[scored.model] if scored.segments(metric)],
+    }
+
+
+def meanings(scored: Scores) -> list[tuple[str, str]]:
+    """What each of the further metrics is."""
+    known = scored.metrics()
+    return [(scores.label(metric), text) for metric, text in _FURTHER[scored.model].items() if metric in known]
+
+
+def curves(scored: Scores) -> list[dict]:
+    """Curves over K two by two, each pair with its table."""
     captions = _CURVES[scored.model]
     there = [metric for metric in captions if scored.cuts(metric)]
-    pairs = [
+    return [
         {
             "curves": [
                 {
@@ -102,16 +118,6 @@ def evaluation(scored: Scores) -> dict:
         }
         for pair in (there[n : n + 2] for n in range(0, len(there), 2))
     ]
-    return {
-        "pairs": pairs,
-        "further": further(scored),
-        "meanings": [
-            (scores.label(metric), text)
-            for metric, text in _FURTHER[scored.model].items()
-            if metric in scored.metrics()
-        ],
-        "segments": [by_segment(scored, metric) for metric in _SEGMENTED[scored.model] if scored.segments(metric)],
-    }
 
 
 def curve(scored: Scores, metric: str) -> str | None:

@@ -31,11 +31,12 @@ class Missing:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a funnel; `whole` is what its share is of, the step before if None."""
+    """One step of a funnel; `whole` is what its share is of, the step before if None; `part` whether it has a share."""
 
     name: str
     value: float | None
     whole: float | None = None
+    part: bool = True
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def funnels(below: Below) -> dict:
         if "ETG" in groups:
             items.append(Step("exposed (ETG)", groups["ETG"]["items"] / with_retrievals))
         if acted:
-            items.append(Step("acted on (RTG or ITG)", sum(acted) / with_retrievals))
+            items.append(Step("acted on, shown or not (RTG or ITG)", sum(acted) / with_retrievals, part=False))
     return {"requests": _bars(requests, numbers.count), "mean": _bars(items, numbers.decimal)}
 
 
@@ -180,8 +181,10 @@ def quality_section(below: Below) -> dict | Missing:
 def _checked(check: dict) -> dict:
     """A row of `quality` with its value and bound as text, a share as per cent; without a bound it is only counted."""
     written = numbers.percent if check["check"].startswith(_SHARES) else numbers.decimal
-    bound = "only counted" if check["threshold"] is None else written(check["threshold"])
-    return {**check, "value": written(check["value"]), "bound": bound}
+    counted = check["threshold"] is None
+    verdict = ("" if counted else "yes") if check["passed"] else "no"
+    bound = "only counted" if counted else written(check["threshold"])
+    return {**check, "value": written(check["value"]), "bound": bound, "verdict": verdict}
 
 
 def group_section(below: Below) -> dict | Missing:
@@ -250,7 +253,7 @@ def _bars(steps: list[Step], written: Callable[[float], str]) -> list[dict]:
                 "name": step.name,
                 "text": written(step.value),
                 "width": 100 * step.value / widest,
-                "kept": step.value / whole if whole else None,
+                "kept": step.value / whole if whole and step.part else None,
             }
         )
         before = step.value

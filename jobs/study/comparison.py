@@ -12,8 +12,8 @@ from models.per_request import Key, PerRequest, averages
 
 # Metrics that stand in one table, the ones to judge by first.
 GROUPS = {
-    "increc": (("inc_filtered", "inc"), ("base", "exposure", "order", "overlap")),
-    "hccp": (("ish", "ash"), ("isph", "asph"), ("ranker_recall_10", "ranker_ndcg", "auc", "gauc")),
+    "increc": (scores.HEADLINES["increc"], ("base", "exposure", "order", "overlap")),
+    "hccp": (scores.HEADLINES["hccp"], ("isph", "asph"), ("ranker_recall_10", "ranker_ndcg", "auc", "gauc")),
 }
 
 

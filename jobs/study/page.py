@@ -7,7 +7,7 @@ from datetime import date
 from jobs.report import holdings, model_sections, numbers, page, scores, sections
 from jobs.report.charts import Bar, Line, Point, bar_chart, line_chart
 from jobs.report.scores import Scores
-from jobs.study import vector_section, world
+from jobs.study import vector_section, world_section
 from jobs.study.comparison import GROUPS, Comparison
 from jobs.study.pictures import Picture
 from models import scenarios
@@ -59,10 +59,11 @@ def render(root: str, finished: Finished) -> str:
         "judging": finished.judging,
         "most_scenarios": scenarios.MOST,
         "costs": cost_table(scored),
-        "world": world.read(below),
-        "best": world.BEST,
+        "world": world_section.read(below),
+        "best": world_section.BEST,
         "vectors": vector_section.section(finished.picture) if finished.picture else None,
-        "evaluation": model_sections.evaluation(scored),
+        "meanings": model_sections.meanings(scored),
+        "pairs": model_sections.curves(scored),
         "settings": {each.name: settings_apart(study, each) for each in study.variants},
     }
     return page.template("study.html").render(**context)
@@ -151,7 +152,7 @@ def bars(scored: Scores, compared: Comparison) -> list[dict]:
 
 
 def sweep_section(scored: Scores, study: Study, sweep: Sweep) -> dict:
-    """The headline metrics over the values of one setting."""
+    """The metrics of the first two tables over the values of one setting."""
     values, lines = study.setting(sweep), []
     for number, metric in enumerate(there(scored, [name for group in GROUPS[study.model][:2] for name in group])):
         k = scores.middle(scored.cuts(metric))

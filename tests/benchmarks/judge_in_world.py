@@ -1,19 +1,25 @@
 """Train and judge both models in a simulated world, job by job: `python tests/benchmarks/judge_in_world.py ROOT`.
 
-Four days are landed, three are labelled, two are learned from, the third is judged on. Two settings of the world's
-dials: `plain` has the defaults but for a pre-ranker that keeps 50; `covered` has channels that cover most targets.
+Four days are landed, three are labelled, two are learned from, the third is judged on; labels of the second reach into
+it, as far as their windows do. Two settings of the world's dials, both of 2,000 users and items and a pre-ranker that
+keeps 50: `plain` has the defaults else; `covered` has channels that cover most targets.
 A name after ROOT picks one. Ends with the evaluations of the judged date as Markdown.
 """
 
+import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import date, timedelta
 from importlib import import_module
 
 from jobs.world.landing import land
 from jobs.world.settings import World
+from models import checkpoint
 from schemas import arrow
+from schemas.logs import requests
 from schemas.reports import evaluations
+from schemas.storage import MANIFEST, Root
+from schemas.table import landing
 
 FIRST = date(2024, 3, 1)
 LEARNED, JUDGED, LANDED = FIRST + timedelta(1), FIRST + timedelta(2), FIRST + timedelta(3)
@@ -25,7 +31,7 @@ WORLDS = {
 }
 PRESETS = {"increc": "base,na,full", "hccp": "exposed_only,full"}
 ROWS = {
-    "hccp": (("ish", 20), ("ash", 20), ("isph", 20), ("asph", 20), ("ranker_recall_10", 50)),
+    "hccp": (("ish", 20), ("ash", 20), ("isph", 20), ("asph", 20), ("ranker_recall_10", 20)),
     "increc": (("inc", 100), ("inc", 500), ("inc_filtered", 100), ("inc_filtered", 500), ("base", 100)),
 }
 
@@ -50,6 +56,23 @@ def learn(root: str, world: World, presets: dict[str, str] = PRESETS) -> None:
     for seed in SEEDS:
         for model, names in presets.items():
             run(root, f"train_{model}", LEARNED, LEARNED, "--preset", names, "--days", "2", "--seed", str(seed))
+
+
+def learned(root: str, world: World, presets: dict[str, str]) -> bool:
+    """Whether every model of `presets` and every seed is there.
+
+    Raises:
+        ValueError: what is there is of another world.
+    """
+    place, manifest = Root.of(root), f"{landing(requests, FIRST)}/{MANIFEST}"
+    if place.exists(manifest):
+        said = json.loads(place.read_text(manifest))["settings"]
+        other = [name for name, value in json.loads(json.dumps(asdict(world))).items() if said.get(name) != value]
+        if other:
+            raise ValueError(f"{root} is of another world: {', '.join(other)} differ; remove it to have it made anew")
+    wanted = {(model, name, seed) for model, names in presets.items() for name in names.split(",") for seed in SEEDS}
+    there = {(model, one.variant, one.seed) for model in presets for one in checkpoint.found(root, model, LEARNED)}
+    return wanted <= there
 
 
 def table(root: str, model: str) -> str:

@@ -1,21 +1,20 @@
 """Which team gains from which method? One dial of the world at a time: `python tests/benchmarks/map_in_world.py ROOT`.
 
-The middle world has planted interests that are clicked on, and the defaults else; each other world differs in one dial.
-Learned from and served as in serve_in_world.py; a world below ROOT that has models is not made again. Names of dials
-after ROOT pick some. Prints Markdown: expected clicks and users with a purchase, in per cent of the reference's, with
-paired 95 % bootstrap intervals over users, the seeds of training averaged.
+The middle world is judge_in_world.py's `plain` with planted interests that are clicked on; each other world differs in
+one dial. Learned from and served as in serve_in_world.py; a world below ROOT that has all models is not made again.
+Names of dials after ROOT pick some. Prints Markdown: expected clicks and users with a purchase, in per cent of the
+reference's, with paired 95 % bootstrap intervals over users, the seeds of training averaged.
 """
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from judge_in_world import JUDGED, LEARNED, SMALL, learn
+from judge_in_world import JUDGED, SMALL, learn, learned
 from serve_in_world import WITH_QUOTA, Known, by_variant, channels, pre_rankers, serve_channels, serve_pre_rankers
 from served_tables import Figures, changes
 
 from jobs.world.settings import World
-from models import checkpoint
 
 MIDDLE = replace(SMALL, planted_taste=0.7)
 DIALS = {
@@ -59,7 +58,7 @@ def worlds(dials: Sequence[str]) -> dict[str, World]:
 
 def served(root: str, world: World) -> tuple[dict[str, list[Figures]], dict[str, list[Figures]]]:
     """What the day earns, by variant: with other pre-rankers, and with one channel more."""
-    if not all(checkpoint.found(root, model, LEARNED) for model in PRESETS):
+    if not learned(root, world, PRESETS):
         learn(root, world, PRESETS)
     known = Known.of(root, world, JUDGED)
     return (

@@ -1,7 +1,7 @@
 """Serve a simulated day with a trained model in a part's place: `python tests/benchmarks/serve_in_world.py ROOT`.
 
 Each pre-ranker takes the incumbent's place; each channel stands beside the others, with and without a quota of what
-pre-ranking keeps. Learned from and served as in judge_in_world.py; a world below ROOT that has models is not made
+pre-ranking keeps. Learned from and served as in judge_in_world.py; a world below ROOT that has all models is not made
 again. Three more worlds are there: `clicked`, whose planted interest is clicked on, and two in which nothing should
 help: `perfect`, an incumbent that orders by the truth, and `everything`, channels that return the whole catalogue.
 Names after ROOT pick some. Prints Markdown: expected values, and differences in per cent of the reference with paired
@@ -16,7 +16,7 @@ from datetime import date
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from judge_in_world import JUDGED, LEARNED, SEEDS, SMALL, learn
+from judge_in_world import JUDGED, LEARNED, SEEDS, SMALL, learn, learned
 from judge_in_world import WORLDS as JUDGED_WORLDS
 from served_tables import CHANNELS, PRE_RANKERS, differences_table, sanity, values_table
 
@@ -195,6 +195,6 @@ def page(name: str, root: str) -> Iterator[str]:
 if __name__ == "__main__":
     for name in sys.argv[2:] or WORLDS:
         root = f"{sys.argv[1]}/{name}"
-        if any(not checkpoint.found(root, model, LEARNED) for model in PRESETS[name]):
+        if not learned(root, WORLDS[name], PRESETS[name]):
             learn(root, WORLDS[name], PRESETS[name])
         print(*page(name, root), sep="\n", flush=True)

@@ -88,7 +88,7 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def studies_of(given: str, wanted: Sequence[str]) -> list[Found]:
-    """The studies below one root that have cells, by name.
+    """The studies below one root that have cells, by name; what was tried to tune one is none.
 
     Raises:
         ValueError: cells of one study were made from different inputs, dates or settings.
@@ -98,7 +98,8 @@ def studies_of(given: str, wanted: Sequence[str]) -> list[Found]:
     label = name or place.path.rstrip("/").rpartition("/")[2]
     selector = fs.FileSelector(place.at(_STUDIES), allow_not_found=True)
     names = sorted(info.base_name for info in place.filesystem.get_file_info(selector))
-    made = [_study(path, label, each) for each in names if each.partition("-")[0] in STUDIES]
+    reported = [each for each in names if each.partition("-")[0] in STUDIES and not each.endswith("-tuning")]
+    made = [_study(path, label, each) for each in reported]
     return [each for each in made if each.cells and (not wanted or each.name in wanted)]
 
 

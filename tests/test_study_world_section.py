@@ -1,4 +1,4 @@
-"""jobs/study/world.py: a world of two requests by hand, and when there is none to speak of."""
+"""jobs/study/world_section.py: a world of two requests by hand, and when there is none to speak of."""
 
 from datetime import UTC, date, datetime
 
@@ -8,7 +8,7 @@ import pytest
 
 from jobs.report import holdings
 from jobs.report.sections import Below
-from jobs.study import world
+from jobs.study import world_section
 from jobs.world import truth
 from schemas import arrow
 from tests.tiny_root import put, put_delta
@@ -32,7 +32,7 @@ def test_what_stages_keep_by_hand():
         "ranking": {},  # not logged
         "exposed": ids(r1=[3]),
     }
-    found = world.steps(ids(r1=[1, 2], r2=[5, 6]), kept, np.array([3, 5]))
+    found = world_section.steps(ids(r1=[1, 2], r2=[5, 6]), kept, np.array([3, 5]))
     assert [(step.name, step.items, step.best, step.top) for step in found] == [
         ("retrieved", 3.0, 1.0, pytest.approx(2 / 6)),
         ("pre_ranking", 1.5, 0.5, pytest.approx(1 / 3)),
@@ -42,7 +42,7 @@ def test_what_stages_keep_by_hand():
 
 
 def test_of_equal_items_the_smaller_id_is_better():
-    assert world.best_of(np.array([4, 7, 5, 9]), np.array([0.2, 0.1, 0.2, 0.9]), 3).tolist() == [9, 4, 5]
+    assert world_section.best_of(np.array([4, 7, 5, 9]), np.array([0.2, 0.1, 0.2, 0.9]), 3).tolist() == [9, 4, 5]
 
 
 def put_world(root):
@@ -66,7 +66,7 @@ def test_a_date_by_hand(tmp_path):
         [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)], schema=schema
     )
     arrow.write_at(str(tmp_path), truth.candidates, DAY, truth.folder(truth.candidates, DAY), rows, {}, {})
-    found = world.read(below(tmp_path))
+    found = world_section.read(below(tmp_path))
     assert (found.clicks_an_impression, found.purchases_a_click, found.requests) == (2 / 4, 1 / 2, 2)
     assert [(step.name, step.items, step.best) for step in found.steps] == [
         ("retrieved", 7.0, 1.0),
@@ -79,7 +79,7 @@ def test_a_date_by_hand(tmp_path):
 
 def test_without_truth_of_the_date_only_rates_are_said(tmp_path):
     put_world(tmp_path)
-    assert world.read(below(tmp_path)) is None
+    assert world_section.read(below(tmp_path)) is None
     (tmp_path / "landing/_truth").mkdir(parents=True)
-    found = world.read(below(tmp_path))
+    found = world_section.read(below(tmp_path))
     assert (found.clicks_an_impression, found.requests, found.steps) == (0.5, 0, [])
