@@ -29,7 +29,7 @@ _STUDIES = "reports/studies"
 _OWN = ("seed", "training")
 _HOW_TO_READ = (
     "Each figure is the mean over seeds ± their standard deviation; after it, in points, the difference from the "
-    "study's reference on the same requests with the 95 % interval of a paired bootstrap over requests, strong where "
+    "study's reference on the same requests with the 95 % interval of a paired bootstrap over requests, bold where "
     "it leaves out 0. The interval says how far the measured requests carry, the spread what another training would "
     "give; no allowance is made for looking at many rows at once."
 )
@@ -165,7 +165,7 @@ def table(metric: str, study: Study, known: dict[str, tuple[Scores, Comparison]]
 
 
 def cell(scored: Scores, made: Comparison, variant: str, metric: str, k: int) -> str:
-    """Mean and spread; the difference from the reference with its interval, strong where that leaves out 0."""
+    """Mean and spread; the difference from the reference with its interval, bold where that leaves out 0."""
     text = scores.written(metric, scored.get(variant, metric, k))
     if variant == made.reference:
         return f"{text} (reference)" if text != numbers.NOTHING else text
