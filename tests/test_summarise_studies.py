@@ -15,10 +15,13 @@ NONE, ALL = [0, 0, 0, 0], [1, 1, 1, 1]
 
 
 def put_cell(root, variant, seed, hits, name="tiny", made_from=None):
-    """ISH@10 of one target in each of four requests, of each of these rows."""
+    """ISH@10 of one target in each of four requests, of each of these rows; the last request's is in the tail."""
     settings = {"days": ["2020-01-01", "2020-01-02"], "judging": {}, "requests": 4, "seed": seed, "training": {}}
     found = {
-        each: [PerRequest.summed(("ish", "all", 10), np.arange(4), np.array(values), by_request=True)]
+        each: [
+            PerRequest.summed((metric, segment, 10), np.arange(first, 4), np.array(values[first:]), by_request=True)
+            for metric, segment, first in (("ish", "all", 0), ("ash", "tail", 3))
+        ]
         for each, values in hits.items()
     }
     Cell(str(root), name, DAY, variant, seed, made_from or {"a": 1}, settings).write(found)
@@ -62,11 +65,13 @@ def test_the_page_counted_by_hand(roots):
         "| full | 100.0 ±0.0 %, **+100.0 [+100.0, +100.0]** | 100.0 %, **+100.0 [+100.0, +100.0]** |",
         "| full_margin_2 | 0.0 ±0.0 %, +0.0 [+0.0, +0.0] | - |",
     ]
-    rows = {line.split(" | ")[0]: line for line in lines[start + 5 :]}
+    rows = {line.split(" | ")[0]: line for line in lines[start + 5 : start + 7]}
     # One request of four: a draw has it not at all in three of ten, so 0 is inside.
     assert rows["| random"].startswith("| random | 25.0 %, +25.0 [+0.0, +")
     assert rows["| hot_items"] == "| hot_items | 0.0 %, +0.0 [+0.0, +0.0] | 0.0 %, +0.0 [+0.0, +0.0] |"
-    assert "ASH" not in text  # nobody measured it
+    tail = lines[lines.index("| variant | one, ASH@10, tail | taobao (simulated), ASH@10, tail |") + 2 :]
+    assert tail[1] == "| full | 100.0 ±0.0 %, **+100.0 [+100.0, +100.0]** | 100.0 %, **+100.0 [+100.0, +100.0]** |"
+    assert "ASH@10 |" not in text  # nobody measured it whole
     assert not any(path.split("=")[-1] in text for path in roots)
 
 
@@ -78,6 +83,7 @@ def test_a_size_is_a_study_of_its_own(roots):
     root = roots[0]
     put_cell(root, "full", 1, {"full": ALL}, name="hccp_ablations-tiny")
     put_cell(root, "full", 1, {"full": ALL}, name="of_somebody_else")
+    put_cell(root, "full-epochs-3", 1, {"full-epochs-3": ALL}, name="hccp_baselines_tuned-tuning")
     assert [(each.name, each.size, each.seeds) for each in studies_of(root, [])] == [
         ("hccp_ablations-tiny", "tiny", 1), ("tiny", "tiny", 2)
     ]  # fmt: skip

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/summarise_studies.py ROOT... --written 2026-11-30 --hardware "2 cores, no GPU" > page.md
 
-A section a study, a table a headline metric: a row a variant, a column a root. A root's name is its folder's; NAME=ROOT
+A section a study, a table a metric: a row a variant, a column a root. A root's name is its folder's; NAME=ROOT
 gives it another. `--study NAME` keeps to these; it may be given more than once.
 """
 
@@ -21,12 +21,18 @@ from jobs.report.scores import Scores
 from jobs.study import page
 from jobs.study.cells import UNTRAINED, Cell
 from jobs.study.comparison import Comparison, compare
+from models.per_request import Key
 from models.studies import STUDIES, Study
 from schemas.storage import MANIFEST, Root
 
 _STUDIES = "reports/studies"
 # A cell's settings that are its own; the others are alike in all cells that were made for one comparison.
 _OWN = ("seed", "training")
+# Metric and segment of each table.
+_TABLES = {
+    "increc": (("inc_filtered", "all"), ("inc", "all"), ("inc_filtered", "tail")),
+    "hccp": (("ish", "all"), ("ash", "all"), ("asph", "all"), ("ranker_recall_10", "all"), ("ash", "tail")),
+}
 _HOW_TO_READ = (
     "Each figure is the mean over seeds ± their standard deviation; after it, in points, the difference from the "
     "study's reference on the same requests with the 95 % interval of a paired bootstrap over requests, bold where "
@@ -145,31 +151,33 @@ def section(name: str, everywhere: Sequence[Found]) -> list[str]:
     known = {found.title: compared(found) for found in everywhere}
     lines = [f"## {name}", "", f"{STUDIES[name.partition('-')[0]].__doc__} Reference: `{study.reference}`.", ""]
     lines += [*map(about, everywhere), ""]
-    for metric in scores.HEADLINES[study.model]:
-        if any(scored.cuts(metric) for scored, _ in known.values()):
-            lines += table(metric, study, known)
+    for metric, segment in _TABLES[study.model]:
+        if any(scored.support(metric, segment) for scored, _ in known.values()):
+            lines += table(metric, segment, study, known)
     return lines
 
 
-def table(metric: str, study: Study, known: dict[str, tuple[Scores, Comparison]]) -> list[str]:
-    """A metric's rows, the study's variants first and in its order, then what needs no training."""
+def table(metric: str, segment: str, study: Study, known: dict[str, tuple[Scores, Comparison]]) -> list[str]:
+    """A metric's rows in a segment, the study's variants first and in its order, then what needs no training."""
     cuts = {label: scores.middle(scored.cuts(metric)) for label, (scored, _) in known.items()}
     variants = dict.fromkeys(each.name for each in study.variants)
     variants |= dict.fromkeys(name for scored, _ in known.values() for name in scored.variants)
-    heads = [f"{label}, {scores.label(metric, cuts[label])}" for label in known]
+    where = "" if segment == "all" else f", {segment}"
+    heads = [f"{label}, {scores.label(metric, cuts[label])}{where}" for label in known]
     lines = ["| variant | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     for variant in variants:
-        cells = [cell(scored, made, variant, metric, cuts[label]) for label, (scored, made) in known.items()]
+        cells = [cell(scored, made, variant, (metric, segment, cuts[label])) for label, (scored, made) in known.items()]
         lines.append(f"| {variant} | " + " | ".join(cells) + " |")
     return [*lines, ""]
 
 
-def cell(scored: Scores, made: Comparison, variant: str, metric: str, k: int) -> str:
+def cell(scored: Scores, made: Comparison, variant: str, key: Key) -> str:
     """Mean and spread; the difference from the reference with its interval, bold where that leaves out 0."""
-    text = scores.written(metric, scored.get(variant, metric, k))
+    metric, segment, k = key
+    text = scores.written(metric, scored.get(variant, metric, k, segment))
     if variant == made.reference:
         return f"{text} (reference)" if text != numbers.NOTHING else text
-    difference = page.apart(metric, made.intervals((metric, "all", k)).get(variant))
+    difference = page.apart(metric, made.intervals(key).get(variant))
     if difference["apart"] == numbers.NOTHING:
         return text
     mark = "**" if difference["excludes_zero"] else ""
