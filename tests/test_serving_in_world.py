@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from jobs.world.earnings import Earned, earned, popularity_correlation, segments
-from jobs.world.landing import REQUESTS_AT_ONCE
 from jobs.world.population import click_logits, items_of, purchase_logits
 from jobs.world.serving import passed, retrieved, with_channel
 from jobs.world.settings import World
 from jobs.world.stages import intercepts
+from jobs.world.streams import REQUESTS_AT_ONCE
 
 DAY = date(2020, 3, 1)
 WORLD = World(users=700, items=600, seed=7, items_per_category=20, pre_ranking_keep=30)
@@ -234,6 +234,18 @@ def test_the_incumbent_judges_an_added_item_as_it_judges_the_others(chunks):
         assert ours == pytest.approx(logged, abs=0.02), name
     assert scores[there].mean() == pytest.approx(0, abs=0.02)
     assert scores[there].std() == pytest.approx(1, abs=0.02)
+
+
+def test_exploration_slots_are_drawn_as_they_are_logged_and_cost_clicks(chunks):
+    """Half of the places drawn; the cost is that of another pre-ranker before the same ranker and the same users."""
+    world = replace(WORLD, exploration_slots=15)
+    for given in retrieved(world, DAY):
+        through = passed(world, given, given.incumbent)
+        np.testing.assert_array_equal(items_at(given, through.kept), given.logged.pre_ranked)
+        np.testing.assert_array_equal(items_at(given, through.ranked), given.logged.ranked)
+        np.testing.assert_array_equal(items_at(given, through.shown), given.logged.shown)
+    for one in (incumbent, truth):
+        assert sums(world, chunks, one)["ec"] < sums(WORLD, chunks, one)["ec"]
 
 
 def test_a_score_that_is_no_number_is_refused(chunks):
