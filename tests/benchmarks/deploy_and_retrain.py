@@ -26,6 +26,7 @@ from pyarrow import dataset
 from serve_in_world import Known, Name, PreRanker, by_variant, counted, serve_pre_rankers, trained
 from served_tables import PRE_RANKERS, Figures, differences_table, sanity, values_table
 
+from jobs import command
 from jobs.world.demand import Requests, homepage_requests
 from jobs.world.landing import elsewhere, land
 from jobs.world.serving import Deployed
@@ -71,12 +72,12 @@ def all_logs(root: str) -> dict[str, Logs]:
     plain, exploring = (f"{root}/{name}" for name in WORLDS)
     return {
         "the incumbent": Logs(f"{plain}/incumbent", WORLDS["plain"], PRESETS, SEEDS),
+        "exploring": Logs(f"{exploring}/incumbent", WORLDS["exploring"], PRESETS[:3], SEEDS),
         **{
             f"{preset}, seed {seed}": Logs(f"{plain}/{preset}-seed{seed}", WORLDS["plain"], (preset,), (seed,), True)
             for seed in SEEDS
             for preset in PRESETS
         },
-        "exploring": Logs(f"{exploring}/incumbent", WORLDS["exploring"], PRESETS[:3], SEEDS),
     }
 
 
@@ -92,6 +93,7 @@ def go_on(logs: Logs, number: int) -> None:
     """Serve a round, run the jobs on it, learn from it; nothing if what learns from it is there."""
     if all(model.exists for model in logs.models(number)):
         return
+    command.log(f"round {number} of {logs.root}")
     days = days_of(number)
     chosen = logs.models(number - 1)[0] if logs.deployed else None
     for day in days:
