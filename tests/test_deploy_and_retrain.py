@@ -26,9 +26,23 @@ def listed(ragged: Ragged) -> list[list[int]]:
 
 
 def test_rounds_follow_one_another_and_the_judged_day_follows_them():
-    days = [day for number in range(benchmark.ROUNDS) for day in benchmark.days_of(number)]
-    assert [(day - FIRST).days for day in days] == [0, 1, 2, 3, 4, 5, 6, 7]
-    assert (benchmark.JUDGED - FIRST).days == 8
+    days = [benchmark.day_of(number) for number in range(-benchmark.COUNTED, benchmark.ROUNDS)]
+    assert [(day - FIRST).days for day in days] == [0, 1, 2, 3, 4, 5]
+    assert (benchmark.JUDGED - FIRST).days == 6
+
+
+def test_what_learns_from_a_round():
+    """Nothing from the days that are only counted; the incumbent's logs teach all presets, a model's its own preset."""
+    every = benchmark.all_logs("r")
+    names = {
+        server: [[f"{one.variant} {one.seed} {one.day.day}" for one in logs.models(number)] for number in (-1, 0, 3)]
+        for server, logs in every.items()
+    }
+    assert names["full, seed 2"] == [[], ["full 2 3"], ["full 2 6"]]
+    assert names["the incumbent"][0] == names["exploring"][0] == names["exploring"][1] == []
+    assert [len(each) for each in names["the incumbent"]] == [0, 10, 10]
+    assert names["exploring"][2][:2] == ["full 1 6", "exposed_only 1 6"]
+    assert len({logs.root for logs in every.values()}) == len(every) == 12
 
 
 def test_histories_by_hand():

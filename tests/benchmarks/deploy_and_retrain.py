@@ -1,14 +1,15 @@
 """Deploy a pre-ranker, learn from what it logs, deploy that: `python tests/benchmarks/deploy_and_retrain.py ROOT`.
 
-A round is two days of a simulated world. The incumbent serves the first round. From then on a trained model serves a
-round in its place: the days are landed with it, the ordinary jobs run on them, and a new model learns from them, from
-nothing, to serve the next round. Below ROOT/plain lie the logs of each model that served its own next round, and those
-of the incumbent serving every round, from which models learn too: without them nobody could tell what feedback does
-from what longer histories do. ROOT/exploring has the logs of the incumbent with exploration slots.
+A round is a day of a simulated world. The incumbent serves the first, and two days before it that are only counted.
+From then on a trained model serves each day in its place: the day is landed with it, the ordinary jobs run on it, and a
+new model learns from it, from nothing, to serve the next. Below ROOT/plain lie the logs of each model that served its
+own next round, and those of the incumbent serving every round, from which models learn too: without them nobody could
+tell what feedback does from what longer histories do. ROOT/exploring has the incumbent with exploration slots.
 
 Every model is judged on one later day by the truth, before the same ranker, with the histories and counts that its own
 logs give. A model that stands below ROOT is not trained again; `page` after ROOT prints what is there and goes on with
-nothing. Prints Markdown.
+nothing. Prints Markdown. All jobs run in this process; they are quicker where it is spark-submit's, with 4 shuffle
+partitions.
 """
 
 import importlib
@@ -21,26 +22,30 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import tensorflow as tf
 from judge_in_world import FIRST, SEEDS, SMALL
 from pyarrow import dataset
 from serve_in_world import Known, Name, PreRanker, by_variant, counted, serve_pre_rankers, trained
 from served_tables import PRE_RANKERS, Figures, differences_table, sanity, values_table
 
 from jobs import command
+from jobs.training import Training
+from jobs.training import hccp as training
 from jobs.world.demand import Requests, homepage_requests
 from jobs.world.landing import elsewhere, land
 from jobs.world.serving import Deployed
 from jobs.world.settings import World
-from models import hccp, inputs
+from models import hccp, hccp_presets, inputs
 from models.checkpoint import ModelDirectory
-from models.hccp_presets import HccpSettings
-from schemas.logs import conversions
+from schemas import arrow
+from schemas.logs import conversions, requests
+from schemas.samples import hccp_samples
 from schemas.table import landing
 
-ROUNDS, DAYS = 4, 2  # the first round is the incumbent's
-JUDGED = FIRST + timedelta(ROUNDS * DAYS)
+COUNTED, ROUNDS = 2, 4  # days before the rounds, and rounds; the incumbent serves the former and the first round
+JUDGED = FIRST + timedelta(COUNTED + ROUNDS)
 SLOTS = 10
-_PLAIN = replace(SMALL, shadow_ranked=8)
+_PLAIN = replace(SMALL, requests_per_user=2.0, shadow_ranked=8)
 WORLDS = {"plain": _PLAIN, "exploring": replace(_PLAIN, exploration_slots=SLOTS)}
 PRESETS = ("full", "exposed_only", "distillation", "shadow", "ranker_order")
 _EVENT = ["user_id", "event_time", "event_id", "item_id", "action", "logged_time"]
@@ -48,74 +53,75 @@ _EVENT = ["user_id", "event_time", "event_id", "item_id", "action", "logged_time
 
 @dataclass(frozen=True)
 class Logs:
-    """One root's logs, and what learns from each round of them; with `deployed` that serves the next round."""
+    """One root's logs, and what learns from each of its rounds from `learned` on; if `deployed`, it serves the next.
+
+    Rounds count from 0; the days that are only counted come before, down to -COUNTED.
+    """
 
     root: str
     world: World
     presets: tuple[str, ...]
     seeds: tuple[int, ...]
     deployed: bool = False
+    learned: int = 0
 
     def models(self, number: int) -> list[ModelDirectory]:
         """Those that learn from a round."""
-        day = days_of(number)[-1]
-        return [ModelDirectory(self.root, "hccp", day, preset, seed) for seed in self.seeds for preset in self.presets]
+        day, presets = day_of(number), self.presets if number >= self.learned else ()
+        return [ModelDirectory(self.root, "hccp", day, preset, seed) for seed in self.seeds for preset in presets]
 
 
-def days_of(number: int) -> list[date]:
-    """The days of a round; rounds count from 0."""
-    return [FIRST + timedelta(number * DAYS + n) for n in range(DAYS)]
+def day_of(number: int) -> date:
+    """The day of a round."""
+    return FIRST + timedelta(COUNTED + number)
 
 
 def all_logs(root: str) -> dict[str, Logs]:
     """Every root of the comparison by what serves it, those first that the others need."""
     plain, exploring = (f"{root}/{name}" for name in WORLDS)
+    own = {
+        f"{preset}, seed {seed}": Logs(f"{plain}/{preset}-seed{seed}", WORLDS["plain"], (preset,), (seed,), True)
+        for seed in SEEDS
+        for preset in PRESETS
+    }
     return {
         "the incumbent": Logs(f"{plain}/incumbent", WORLDS["plain"], PRESETS, SEEDS),
-        "exploring": Logs(f"{exploring}/incumbent", WORLDS["exploring"], PRESETS[:3], SEEDS),
-        **{
-            f"{preset}, seed {seed}": Logs(f"{plain}/{preset}-seed{seed}", WORLDS["plain"], (preset,), (seed,), True)
-            for seed in SEEDS
-            for preset in PRESETS
-        },
+        "exploring": Logs(f"{exploring}/incumbent", WORLDS["exploring"], PRESETS[:3], SEEDS, learned=ROUNDS - 1),
+        **own,
     }
 
 
-def do(root: str, job: str, first: date, last: date, *flags: str) -> None:
-    """A job of these dates in this process, so that one Spark session serves all."""
+def do(root: str, job: str, day: date) -> None:
+    """A job of the date in this process, so that one Spark session serves all."""
     module = importlib.import_module(f"jobs.{job}")
-    arguments = module.arg_parser().parse_args(["--root", root, "--date", f"{first}..{last}", *flags])
-    for day in arguments.date:
-        module.main(arguments, day)
+    module.main(module.arg_parser().parse_args(["--root", root, "--date", str(day)]), day)
 
 
 def go_on(logs: Logs, number: int) -> None:
-    """Serve a round, run the jobs on it, learn from it; nothing if what learns from it is there."""
-    if all(model.exists for model in logs.models(number)):
+    """Serve a round, run the jobs on it, learn from it; nothing if that is done."""
+    day, learning = day_of(number), logs.models(number)
+    if all(model.exists for model in learning) and day in arrow.dates(logs.root, requests):
         return
-    command.log(f"round {number} of {logs.root}")
-    days = days_of(number)
-    chosen = logs.models(number - 1)[0] if logs.deployed else None
-    for day in days:
-        serve_day(logs, day, chosen)
-    for job in ("label_target_groups", "build_user_histories", "build_hccp_samples"):
-        do(logs.root, job, days[0], days[-1])
-    for seed in logs.seeds:
-        flags = ("--preset", ",".join(logs.presets), "--days", str(DAYS), "--seed", str(seed))
-        do(logs.root, "train_hccp", days[-1], days[-1], *flags)
-
-
-def serve_day(logs: Logs, day: date, chosen: ModelDirectory | None) -> None:
-    """Land and ingest a day, served by a model with what it can know by then, or by the incumbent if None."""
-    if day > FIRST:
-        do(logs.root, "build_item_stats", day, day)
+    command.log(f"{day} of {logs.root}")
+    if learning:
+        do(logs.root, "build_item_stats", day)
     deployed = None
-    if chosen:
+    if logs.deployed:
+        chosen = logs.models(number - 1)[0]
         deployed = Deployed(chosen.place, trained(known(logs.root, logs.world, day), hccp.load(chosen)))
     land(logs.root, logs.world, day, deployed=deployed)
-    do(logs.root, "ingest_logs", day, day)
-    if day == FIRST:  # there is nothing before it to count
-        do(logs.root, "build_item_stats", day, day)
+    do(logs.root, "ingest_logs", day)
+    if learning:
+        for job in ("label_target_groups", "build_user_histories", "build_hccp_samples"):
+            do(logs.root, job, day)
+        learn(learning)
+
+
+def learn(models: Sequence[ModelDirectory]) -> None:
+    """Each from its date alone; train_hccp would go on from the model of the day before."""
+    tf.config.experimental.enable_op_determinism()
+    for model in models:
+        training.train(Training(hccp_samples, model, None, [model.day], hccp_presets.PRESETS[model.variant]()))
 
 
 def known(root: str, world: World, day: date) -> Known:
@@ -124,24 +130,24 @@ def known(root: str, world: World, day: date) -> Known:
     Of the days before, all that was logged; of the day, what its users did outside the homepage until their request.
     What they do on the homepage itself comes into their histories overnight.
     """
-    requests = homepage_requests(world, day)
+    asked = homepage_requests(world, day)
     before = (FIRST + timedelta(n) for n in range((day - FIRST).days))
     folders = [f"{root}/{landing(conversions, one)}" for one in before]
     logged = [dataset.dataset(folder, format="parquet").to_table(_EVENT) for folder in folders]
     events = pa.concat_tables([*logged, elsewhere(world, day)["conversions"].select(_EVENT)])
-    rows = histories(requests, events) | {"user_id": requests.users + 1}
+    rows = histories(asked, events) | {"user_id": asked.users + 1}
     return Known(root, day, rows, counted(root, day))
 
 
-def histories(requests: Requests, events: pa.Table) -> inputs.Batch:
+def histories(asked: Requests, events: pa.Table) -> inputs.Batch:
     """By build_user_histories' rule, as long as a model looks back; no event may be older than its 30 days."""
     events = events.sort_by([(name, "ascending") for name in ("user_id", "event_time", "event_id")])
     owners = events["user_id"].to_numpy()
     times, logged = (events[name].cast(pa.int64()).to_numpy() for name in ("event_time", "logged_time"))
     found = []
-    for user, time in zip(requests.users + 1, requests.times, strict=True):
+    for user, time in zip(asked.users + 1, asked.times, strict=True):
         own = np.arange(*np.searchsorted(owners, [user, user + 1]))
-        found.append(own[(times[own] < time) & (logged[own] <= time)][-HccpSettings.history_length :])
+        found.append(own[(times[own] < time) & (logged[own] <= time)][-hccp_presets.HccpSettings.history_length :])
     offsets = pa.array(np.cumsum([0, *map(len, found)]), pa.int32())
     chosen = events.take(pa.array(np.concatenate(found))).combine_chunks()
     lists = {
@@ -154,14 +160,15 @@ def histories(requests: Requests, events: pa.Table) -> inputs.Batch:
 def play(every: dict[str, Logs]) -> None:
     """All rounds of all logs; who deploys a model begins with a copy of the incumbent's first round."""
     start = every["the incumbent"]
-    go_on(start, 0)
+    for number in range(-COUNTED, 1):
+        go_on(start, number)
     for logs in every.values():
         if logs.deployed and not Path(logs.root).exists():
             shutil.rmtree(f"{logs.root}.part", ignore_errors=True)
             shutil.copytree(start.root, f"{logs.root}.part")
             Path(f"{logs.root}.part").rename(logs.root)
     for logs in every.values():
-        for number in range(ROUNDS):
+        for number in range(-COUNTED, ROUNDS):
             go_on(logs, number)
 
 
@@ -177,7 +184,7 @@ def judged(every: dict[str, Logs]) -> tuple[dict[str, list[Figures]], dict[str, 
         there = [(number, one) for number in numbers for one in logs.models(number) if one.exists]
         if not there or there[-1][0] < ROUNDS - 1:
             continue
-        do(logs.root, "build_item_stats", JUDGED, JUDGED)
+        do(logs.root, "build_item_stats", JUDGED)
         features = known(logs.root, logs.world, JUDGED)
         for number, one in there:
             asked[variant(one.variant, number, "its own" if logs.deployed else server), one.seed] = trained(
