@@ -8,7 +8,8 @@ channels miss by construction, true probabilities of candidates and of conversio
 The same users, items, seed and date give the same bytes, and a date can be made alone: nothing it holds
 depends on which dates were made before. Every other dial of the world is a field of jobs.world.settings.World,
 for studies in Python: jobs.world.landing.land(root, World(...), day). With `shadow_ranked` the ranker also scores so
-many candidates a request that pre-ranking dropped, logged as the stage `shadow_ranking`, which exposes nothing.
+many candidates a request that pre-ranking dropped, logged as the stage `shadow_ranking`, which exposes nothing. With
+`exploration_slots` pre-ranking gives so many of its places to what it would have dropped, drawn evenly.
 
 The figures in the JSON line are of all dates of the call: coverage is the share of items visited elsewhere
 after a homepage request of the same date that this request had retrieved.

@@ -62,7 +62,7 @@ def test_a_model_scores_each_requests_own_items(known):
     catalogue = Catalogue.empty(4, None, 8).grown(np.arange(1, 201))
     model = hccp.Hccp(hccp_presets.sized(hccp_presets.full(), "tiny"), catalogue, seed=1)
     given = next(retrieved(WORLD, DAY))
-    scores = benchmark._trained(known, model)(given)
+    scores = benchmark.trained(known, model)(given)
     for n in range(3):
         there = given.items[n] >= 0
         items = given.items[n][there] + 1

@@ -9,11 +9,11 @@ import pytest
 
 from jobs.world.channels import top
 from jobs.world.earnings import Earned, earned, popularity_correlation, segments
-from jobs.world.landing import REQUESTS_AT_ONCE
 from jobs.world.population import click_logits, items_of, purchase_logits, users_of
 from jobs.world.serving import catalogue_clicks, passed, retrieved, with_channel
 from jobs.world.settings import World
 from jobs.world.stages import intercepts
+from jobs.world.streams import REQUESTS_AT_ONCE
 
 DAY = date(2020, 3, 1)
 WORLD = World(users=700, items=600, seed=7, items_per_category=20, pre_ranking_keep=30)
@@ -237,6 +237,21 @@ def test_the_incumbent_judges_an_added_item_as_it_judges_the_others(chunks):
         assert ours == pytest.approx(logged, abs=0.02), name
     assert scores[there].mean() == pytest.approx(0, abs=0.02)
     assert scores[there].std() == pytest.approx(1, abs=0.02)
+
+
+def test_exploration_slots_are_drawn_as_they_are_logged_and_cost_clicks(chunks):
+    """Half of the places drawn; the cost is that of another pre-ranker before the same ranker and the same users.
+
+    The truth would not lose: what is drawn fills the positions that its few categories leave empty.
+    """
+    world = replace(WORLD, exploration_slots=15)
+    for given in retrieved(world, DAY):
+        through = passed(world, given, given.incumbent)
+        np.testing.assert_array_equal(items_at(given, through.kept), given.logged.pre_ranked)
+        np.testing.assert_array_equal(items_at(given, through.ranked), given.logged.ranked)
+        np.testing.assert_array_equal(items_at(given, through.shown), given.logged.shown)
+    ours, explored = sums(WORLD, chunks, incumbent), sums(world, chunks, incumbent)
+    assert all(explored[name] < ours[name] for name in ("ec", "ep", "uctr", "ucvr", "best_kept", "r10_full"))
 
 
 def test_a_score_that_is_no_number_is_refused(chunks):

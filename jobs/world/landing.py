@@ -9,8 +9,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import date
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -19,26 +20,46 @@ from jobs.world import actions, rows, truth
 from jobs.world.channels import recent_items
 from jobs.world.demand import Requests, Visits, homepage_requests, other_requests, visits_elsewhere
 from jobs.world.figures import Figures, measured
+from jobs.world.serving import Deployed, serve_deployed
 from jobs.world.settings import World
 from jobs.world.shadow import shadow_ranked
-from jobs.world.stages import intercepts, serve
-from jobs.world.streams import ELSEWHERE, Purpose, stream
+from jobs.world.stages import Served, intercepts, serve
+from jobs.world.streams import ELSEWHERE, REQUESTS_AT_ONCE, Purpose, stream
 from schemas import arrow, logs
 from schemas.labels import HOMEPAGE
 from schemas.table import Table, landing
 
-REQUESTS_AT_ONCE = 512  # a chunk has its own streams, so this is part of the bytes of every world
 _AHEAD = 4  # chunks made before they are written; they bound the memory
 
 Pieces = dict[str, pa.Table]
+Funnel = Callable[[np.ndarray, date, int], Served]  # users, day, chunk
 
 
-def land(root: str, world: World, day: date, progress: Callable[[str], None] = lambda _: None) -> tuple[dict, Figures]:
+@dataclass(frozen=True)
+class _Arrived:
+    """A date's homepage requests, visits elsewhere, and for each visit its user's latest request before it, or -1."""
+
+    requests: Requests
+    visits: Visits
+    answering: np.ndarray
+
+
+def land(
+    root: str,
+    world: World,
+    day: date,
+    progress: Callable[[str], None] = lambda _: None,
+    deployed: Deployed | None = None,
+) -> tuple[dict, Figures]:
     """Write landing/<table>/date=<day> of all seven logs and their truth; returns rows by table and the figures.
 
     The same world and date give the same bytes, whatever other dates are made before it.
+
+    Args:
+        deployed: the pre-ranker that serves the date, the incumbent if None. Stages, impressions and what users do on
+            the homepage follow from it; requests, retrievals and visits elsewhere do not.
     """
-    settings = asdict(world)
+    settings = asdict(world) | ({"pre_ranker": deployed.name} if deployed else {})
     total = Figures.none(world.items)
     with ExitStack() as stack:
         writers = {
@@ -50,7 +71,7 @@ def land(root: str, world: World, day: date, progress: Callable[[str], None] = l
         }
         for name, piece in rows.snapshots(world).items():
             writers[name].write(piece)
-        for done, (pieces, figures) in enumerate(_chunks(world, day)):
+        for done, (pieces, figures) in enumerate(_chunks(world, day, deployed)):
             for name, piece in pieces.items():
                 writers[name].write(piece)
             total = total + figures
@@ -68,22 +89,23 @@ def _name(table: Table) -> str:
     return f"_truth/{table.name}" if table.layer == "truth" else table.name
 
 
-def _chunks(world: World, day: date) -> Iterator[tuple[Pieces, Figures]]:
+def _chunks(world: World, day: date, deployed: Deployed | None) -> Iterator[tuple[Pieces, Figures]]:
     """Chunks of homepage requests in their order, made on every core, then what happened elsewhere."""
     requests, visits = homepage_requests(world, day), visits_elsewhere(world, day)
-    answering = _latest_request(requests, visits)
+    arrived = _Arrived(requests, visits, _latest_request(requests, visits))
+    funnel = partial(serve_deployed, world, deployed) if deployed else partial(serve, world)
     intercepts(world)
     recent_items(world, day)
     starts = range(0, len(requests.users), REQUESTS_AT_ONCE)
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(1 if deployed else min(4, os.cpu_count() or 1)) as pool:
         waiting: deque = deque()
         for start in starts:
-            waiting.append(pool.submit(_homepage, world, day, requests, visits, answering, start))
+            waiting.append(pool.submit(_homepage, world, day, arrived, funnel, start))
             if len(waiting) >= _AHEAD:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    yield _elsewhere(world, day, visits), Figures.none(world.items)
+    yield elsewhere(world, day), Figures.none(world.items)
 
 
 def _latest_request(requests: Requests, visits: Visits) -> np.ndarray:
@@ -99,13 +121,12 @@ def _latest_request(requests: Requests, visits: Visits) -> np.ndarray:
     return found[len(requests.users) :]
 
 
-def _homepage(
-    world: World, day: date, requests: Requests, visits: Visits, answering: np.ndarray, start: int
-) -> tuple[Pieces, Figures]:
+def _homepage(world: World, day: date, arrived: _Arrived, funnel: Funnel, start: int) -> tuple[Pieces, Figures]:
     """Everything a chunk of requests causes, as rows of the tables, and its figures."""
+    requests = arrived.requests
     end = min(start + REQUESTS_AT_ONCE, len(requests.users))
     users, times, chunk = requests.users[start:end], requests.times[start:end], start // REQUESTS_AT_ONCE
-    served = serve(world, users, day, chunk)
+    served = funnel(users, day, chunk)
     shadow = shadow_ranked(world, served, day, chunk) if world.shadow_ranked else None
     draws = stream(world, Purpose.RESPONSE, day, chunk)
     shown_times = actions.shown_times(times, served.shown.shape[1], day, draws)
@@ -131,11 +152,12 @@ def _homepage(
             world, ids, served, len(requests.users), stream(world, Purpose.TRUTH, day, chunk)
         ),
     }
-    return pieces, measured(world, served, acted, visits, answering, start)
+    return pieces, measured(world, served, acted, arrived.visits, arrived.answering, start)
 
 
-def _elsewhere(world: World, day: date, visits: Visits) -> Pieces:
+def elsewhere(world: World, day: date) -> Pieces:
     """The conversions outside the homepage, and the requests for which nothing was retrieved."""
+    visits = visits_elsewhere(world, day)
     acted = actions.elsewhere(world, visits, day)
     draws = stream(world, Purpose.OTHER_REQUESTS, day, 1)
     scenario_of_visit = draws.choice(len(world.scenarios), size=len(visits.users), p=world.scenario_shares)

@@ -1,5 +1,7 @@
 """A day of the world served anew: another pre-ranker in the incumbent's place, or a channel beside the others.
 
+To see what it would earn, with nothing logged; or with a pre-ranker `Deployed`, to be landed.
+
 Requests, tastes, ranker and re-ranker are those that made the logs, so that two servings differ in nothing but what was
 replaced. The ranker is asked about every candidate: of what it had ranked it says what it said, of the rest what its
 rule says, with noise by key; and so is the incumbent about what no channel had retrieved.
@@ -7,7 +9,7 @@ rule says, with noise by key; and so is the incumbent about what no channel had 
 Shapes: n requests of a chunk; W candidates of a request, in no order, -1 where there are fewer; I items.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -15,15 +17,16 @@ import numpy as np
 
 from jobs.world.channels import top
 from jobs.world.demand import homepage_requests
-from jobs.world.landing import REQUESTS_AT_ONCE
+from jobs.world.exploration import chances_of, passing
 from jobs.world.population import click_logits, items_of, users_of
 from jobs.world.settings import World
 from jobs.world.stages import Served, capped, mixed, moments, ranker_scores, serve
+from jobs.world.streams import REQUESTS_AT_ONCE
 from models.keyed_choice import keyed_hash
 
 BEST = 10
 
-_PRE_RANKING, _RANKING = 1, 2  # keys of their noise
+_PRE_RANKING, _RANKING, _EXPLORATION = 1, 2, 3  # keys of their noise
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,9 @@ class Retrieved:
     """A chunk of requests, what was retrieved for them, and what the stages that made the logs say of it.
 
     `numbers` (n,) are the requests' among the day's. Beside `items` (n, W) stand their true click logits before the
-    intercept, and the scores of the incumbent pre-ranker and of the ranker, -inf where there is no item. From
-    `first_added` on the columns are those of an added channel, in its order. `best` (n, 10) are the items of the whole
-    catalogue that the user is most likely to click on.
+    intercept, and the scores of the incumbent pre-ranker and of the ranker, -inf where there is no item, and the
+    `chances` by which exploration slots are drawn. From `first_added` on the columns are those of an added channel, in
+    its order. `best` (n, 10) are the items of the whole catalogue that the user is most likely to click on.
     """
 
     numbers: np.ndarray
@@ -42,6 +45,7 @@ class Retrieved:
     clicks: np.ndarray
     incumbent: np.ndarray
     ranker: np.ndarray
+    chances: np.ndarray
     first_added: int
     best: np.ndarray
     logged: Served
@@ -49,35 +53,79 @@ class Retrieved:
 
 @dataclass(frozen=True)
 class Passed:
-    """Columns of a `Retrieved` that passed: `kept` (n, keep) pre-ranking, best first, `shown` (n, exposed) by position.
+    """Columns of a `Retrieved` that passed, -1 where there are fewer.
 
-    -1 where there are fewer.
+    `kept` and `ranked` (n, keep) pre-ranking and ranking, best first; `shown` (n, exposed) by position.
     """
 
     kept: np.ndarray
+    ranked: np.ndarray
     shown: np.ndarray
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A pre-ranker that serves in the incumbent's place.
+
+    Its name tells what is landed with it apart from other landings of the date. `scores` gives (n, W) of a `Retrieved`;
+    a landing asks it from one thread, chunk by chunk in the order of the requests.
+    """
+
+    name: str
+    scores: Callable[[Retrieved], np.ndarray]
 
 
 def retrieved(world: World, day: date) -> Iterator[Retrieved]:
     """The day's homepage requests, chunk by chunk as they were logged."""
     users = homepage_requests(world, day).users
-    for start in range(0, len(users), REQUESTS_AT_ONCE):
-        logged = serve(world, users[start : start + REQUESTS_AT_ONCE], day, start // REQUESTS_AT_ONCE)
-        numbers = np.arange(start, start + len(logged.users))
-        items, clicks = logged.candidates, logged.candidate_clicks
-        ranker = _ranker(world, day, numbers, logged, items, clicks)
-        _put_logged(ranker, logged)
-        yield Retrieved(
-            numbers=numbers,
-            users=logged.users,
-            items=items,
-            clicks=clicks,
-            incumbent=logged.pre_ranking_scores,
-            ranker=ranker,
-            first_added=items.shape[1],
-            best=top(catalogue_clicks(world, logged.users), BEST),
-            logged=logged,
-        )
+    for chunk, start in enumerate(range(0, len(users), REQUESTS_AT_ONCE)):
+        yield _retrieved(world, users[start : start + REQUESTS_AT_ONCE], day, chunk)
+
+
+def serve_deployed(world: World, deployed: Deployed, users: np.ndarray, day: date, chunk: int) -> Served:
+    """Like `serve`, with this pre-ranker: what the ranker says of an item, and so its line, is as with the incumbent.
+
+    The incumbent's own scores give what `serve` gives.
+    """
+    given = _retrieved(world, users, day, chunk)
+    scores = deployed.scores(given).astype(np.float32)
+    through = passed(world, given, scores)
+
+    def at(columns: np.ndarray, values: np.ndarray, nothing: float) -> np.ndarray:
+        found = np.take_along_axis(values, np.maximum(columns, 0), axis=1)
+        return np.where(columns < 0, np.array(nothing, values.dtype), found)
+
+    return replace(
+        given.logged,
+        pre_ranking_scores=np.where(given.items >= 0, scores, -np.inf),
+        kept=through.kept,
+        pre_ranked=at(through.kept, given.items, -1),
+        pre_ranked_scores=at(through.kept, scores, -np.inf),
+        ranked=at(through.ranked, given.items, -1),
+        ranked_scores=at(through.ranked, given.ranker, -np.inf),
+        shown=at(through.shown, given.items, -1),
+        shown_clicks=at(through.shown, given.clicks, 0.0),
+    )
+
+
+def _retrieved(world: World, users: np.ndarray, day: date, chunk: int) -> Retrieved:
+    logged = serve(world, users, day, chunk)
+    numbers = chunk * REQUESTS_AT_ONCE + np.arange(len(users))
+    items, clicks = logged.candidates, logged.candidate_clicks
+    ranker = _ranker(world, day, numbers, logged, items, clicks)
+    _put_logged(ranker, logged)
+    return Retrieved(
+        numbers=numbers,
+        users=users,
+        items=items,
+        clicks=clicks,
+        incumbent=logged.pre_ranking_scores,
+        ranker=ranker,
+        chances=chances_of(world, items.shape, day, chunk),
+        first_added=items.shape[1],
+        best=top(catalogue_clicks(world, users), BEST),
+        logged=logged,
+    )
 
 
 def with_channel(world: World, day: date, given: Retrieved, lists: np.ndarray) -> Retrieved:
@@ -97,6 +145,7 @@ def with_channel(world: World, day: date, given: Retrieved, lists: np.ndarray) -
         clicks=np.concatenate([given.clicks, clicks], axis=1),
         incumbent=np.concatenate([given.incumbent, _incumbent(*about)], axis=1),
         ranker=np.concatenate([given.ranker, _ranker(*about)], axis=1),
+        chances=np.concatenate([given.chances, _halves(world, _EXPLORATION, day, given.numbers, added)[0]], axis=1),
     )
 
 
@@ -104,7 +153,8 @@ def passed(world: World, given: Retrieved, scores: np.ndarray, quota: int = 0) -
     """Pre-rank by `scores` (n, W), then rank and re-rank as ever.
 
     Args:
-        quota: so many of what the added channel alone returned pass pre-ranking whatever their scores, its best first.
+        quota: so many of what the added channel alone returned pass pre-ranking whatever their scores, its best first;
+            exploration slots leave fewer places for them.
 
     Raises:
         ValueError: a score is not a number.
@@ -115,12 +165,13 @@ def passed(world: World, given: Retrieved, scores: np.ndarray, quota: int = 0) -
     first = np.where(there, scores, -np.inf)
     alone = there & (np.arange(there.shape[1]) >= given.first_added)
     first[alone & (np.cumsum(alone, axis=1) <= quota)] = np.inf
-    kept = top(first, min(world.kept_by_pre_ranking(), first.shape[1]))
+    kept = passing(world, first, given.chances)
     order = top(np.take_along_axis(given.ranker, kept, axis=1), kept.shape[1])
     ranked = np.take_along_axis(kept, order, axis=1)
     slots = capped(world, np.take_along_axis(given.items, ranked, axis=1))
     shown = np.where(slots < 0, -1, np.take_along_axis(ranked, np.maximum(slots, 0), axis=1))
-    return Passed(np.where(np.take_along_axis(there, kept, axis=1), kept, -1), shown)
+    kept, ranked = (np.where(np.take_along_axis(there, columns, axis=1), columns, -1) for columns in (kept, ranked))
+    return Passed(kept, ranked, shown)
 
 
 def catalogue_clicks(world: World, users: np.ndarray) -> np.ndarray:
@@ -132,11 +183,9 @@ def catalogue_clicks(world: World, users: np.ndarray) -> np.ndarray:
 
 def _put_logged(ranker: np.ndarray, logged: Served) -> None:
     """The scores that the ranker had given, in the columns of the candidates that it had given them to."""
-    columns = top(logged.pre_ranking_scores, logged.pre_ranked.shape[1])  # as `serve` keeps them
-    kept = np.take_along_axis(logged.candidates, columns, axis=1)
-    to, source = np.argsort(kept, axis=1, kind="stable"), np.argsort(logged.ranked, axis=1, kind="stable")
+    to, source = np.argsort(logged.pre_ranked, axis=1, kind="stable"), np.argsort(logged.ranked, axis=1, kind="stable")
     scores = np.take_along_axis(logged.ranked_scores, source, axis=1)
-    np.put_along_axis(ranker, np.take_along_axis(columns, to, axis=1), scores, axis=1)
+    np.put_along_axis(ranker, np.take_along_axis(logged.kept, to, axis=1), scores, axis=1)
 
 
 def _ranker(
@@ -176,9 +225,17 @@ def _standard(values: np.ndarray, moments: tuple[np.ndarray, np.ndarray]) -> np.
 
 def _noise(world: World, stage: int, day: date, numbers: np.ndarray, items: np.ndarray) -> np.ndarray:
     """A standard normal for each request and item, whatever else is retrieved (Box and Muller, 1958)."""
+    first, angle = _halves(world, stage, day, numbers, items)
+    radius = first + 2.0**-32  # above 0, at most 1
+    return np.sqrt(-2 * np.log(radius)) * np.cos(2 * np.pi * angle)
+
+
+def _halves(
+    world: World, stage: int, day: date, numbers: np.ndarray, items: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two uniform numbers in [0, 1) for each request and item, whatever else is retrieved."""
     requests = np.repeat(numbers, items.shape[1])
     alike = (np.full(len(requests), value) for value in (stage, day.toordinal()))
     keys = keyed_hash(world.seed, *alike, requests, items.ravel()).reshape(items.shape)
-    radius = ((keys >> np.uint64(32)).astype(np.float64) + 1) / 2.0**32  # above 0, at most 1
-    angle = (keys & np.uint64(2**32 - 1)).astype(np.float64) / 2.0**32
-    return np.sqrt(-2 * np.log(radius)) * np.cos(2 * np.pi * angle)
+    halves = keys >> np.uint64(32), keys & np.uint64(2**32 - 1)
+    return tuple(half.astype(np.float64) / 2.0**32 for half in halves)

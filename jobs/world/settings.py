@@ -68,6 +68,7 @@ class World:
     pre_ranking_correlation: float = 0.4  # of its score with the true click logit, inside a request
     pre_ranking_popularity: float = 0.6  # correlation of the rest of its score with log popularity: its bias
     ranking_correlation: float = 0.92
+    exploration_slots: int = 0  # places of pre-ranking that go to what it would have dropped; see exploration.py
     shadow_ranked: int = 0  # dropped candidates a request that ranking scores all the same, to be learned from alone
     category_cap: int = 3  # shown items of one category at most
     exposed: int = 10  # at most; slots that the category cap leaves empty stay empty

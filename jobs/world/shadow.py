@@ -19,8 +19,9 @@ def shadow_ranked(world: World, served: Served, day: date, chunk: int) -> tuple[
     The draws are of a stream of their own: whatever else the world lands does not depend on them.
     """
     draws = stream(world, Purpose.SHADOW, day, chunk)
-    # Of a request that keeps all of its candidates the last kept score is -inf: nothing is below it.
-    dropped = served.pre_ranking_scores < served.pre_ranked_scores[:, -1:]
+    dropped = np.ones((len(served.candidates), served.candidates.shape[1] + 1), bool)
+    np.put_along_axis(dropped, served.kept, False, axis=1)  # -1 is the last column, which is no candidate
+    dropped = dropped[:, :-1]
     chances = np.where(dropped & (served.candidates >= 0), draws.random(dropped.shape, np.float32), -1)
     chosen = top(chances, min(world.shadow_ranked, dropped.shape[1]))
     there = np.take_along_axis(chances, chosen, axis=1) >= 0

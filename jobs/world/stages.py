@@ -3,7 +3,7 @@
 Shapes: n requests; W candidates of a request, -1 where there are fewer. An order is best first.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from jobs.world.channels import retrieve, top
 from jobs.world.demand import homepage_requests
+from jobs.world.exploration import chances_of, passing
 from jobs.world.population import click_logits, items_of, purchase_logits
 from jobs.world.settings import World
 from jobs.world.streams import PILOT, Purpose, stream
@@ -24,8 +25,10 @@ class Served:
     """A chunk of requests and what the funnel made of them.
 
     `lists` has each channel's items. `candidates` (n, W) are all of them once, ascending, with their true click
-    logits before the intercept and the pre-ranker's scores beside them. `pre_ranked` and `ranked` (n, keep) are
-    best first, with that stage's scores; `shown` (n, exposed) is in order of position, with the true click logits.
+    logits before the intercept and the pre-ranker's scores beside them, and `kept` (n, keep) the columns of those that
+    passed it. `pre_ranked`, the items there, and `ranked` (n, keep) are best first, with that stage's scores; `shown`
+    (n, exposed) is in order of position, with the true click logits. `ranker_scale` (n, keep) are the items over which
+    the ranker's line is standardised.
     """
 
     users: np.ndarray
@@ -33,16 +36,18 @@ class Served:
     candidates: np.ndarray
     candidate_clicks: np.ndarray
     pre_ranking_scores: np.ndarray
+    kept: np.ndarray
     pre_ranked: np.ndarray
     pre_ranked_scores: np.ndarray
     ranked: np.ndarray
     ranked_scores: np.ndarray
     shown: np.ndarray
     shown_clicks: np.ndarray
+    ranker_scale: np.ndarray
 
 
 def serve(world: World, users: np.ndarray, day: date, chunk: int) -> Served:
-    """Run the whole funnel for requests of these users."""
+    """Run the whole funnel for requests of these users, with the incumbent pre-ranker."""
     lists = retrieve(world, users, day, chunk)
     draws = stream(world, Purpose.STAGES, day, chunk)
     candidates = distinct(np.concatenate(list(lists.values()), axis=1))
@@ -50,17 +55,17 @@ def serve(world: World, users: np.ndarray, day: date, chunk: int) -> Served:
     clicks = click_logits(world, users, np.maximum(candidates, 0))
     popularity = np.take(items_of(world).log_popularity, np.maximum(candidates, 0))
 
-    def best(scores: np.ndarray, size: int, *others: np.ndarray) -> tuple[np.ndarray, ...]:
-        chosen = top(scores, min(size, scores.shape[1]))
-        return tuple(np.take_along_axis(values, chosen, axis=1) for values in (scores, *others))
+    def at(columns: np.ndarray, *rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        return tuple(np.take_along_axis(values, columns, axis=1) for values in rows)
 
     bias = world.pre_ranking_popularity * standard(popularity, there)
     noise = np.sqrt(1 - world.pre_ranking_popularity**2) * draws.standard_normal(clicks.shape, np.float32)
     first = correlated(clicks, bias + noise, world.pre_ranking_correlation, there)
-    scores, kept, kept_clicks = best(first, world.kept_by_pre_ranking(), candidates, clicks)
+    columns = passing(world, first, chances_of(world, first.shape, day, chunk))
+    scores, kept, kept_clicks = at(columns, first, candidates, clicks)
     second = draws.standard_normal(kept.shape, np.float32)
     second = correlated(kept_clicks, second, world.ranking_correlation, kept >= 0)
-    ranked_scores, ranked, ranked_clicks = best(second, kept.shape[1], kept, kept_clicks)
+    ranked_scores, ranked, ranked_clicks = at(top(second, kept.shape[1]), second, kept, kept_clicks)
     slots = capped(world, ranked)
     shown = np.where(slots < 0, -1, np.take_along_axis(ranked, np.maximum(slots, 0), axis=1))
     return Served(
@@ -69,12 +74,14 @@ def serve(world: World, users: np.ndarray, day: date, chunk: int) -> Served:
         candidates=candidates,
         candidate_clicks=clicks,
         pre_ranking_scores=first,
+        kept=columns,
         pre_ranked=kept,
         pre_ranked_scores=scores,
         ranked=ranked,
         ranked_scores=ranked_scores,
         shown=shown,
         shown_clicks=np.take_along_axis(ranked_clicks, np.maximum(slots, 0), axis=1),
+        ranker_scale=ranked,
     )
 
 
@@ -108,12 +115,13 @@ def mixed(correlation: float, first: np.ndarray, second: np.ndarray) -> np.ndarr
 def ranker_scores(world: World, served: Served, clicks: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """What the ranker would say of items (n, S) with these true click logits: the line it scores the kept ones by.
 
-    That line is standardised over what pre-ranking kept, so that the scores compare.
+    That line is standardised over what the incumbent kept, so that the scores compare.
 
     Args:
         noise: (n, S), standard normal.
     """
-    mean, deviation = moments(click_logits(world, served.users, np.maximum(served.ranked, 0)), served.ranked >= 0)
+    scale = served.ranker_scale
+    mean, deviation = moments(click_logits(world, served.users, np.maximum(scale, 0)), scale >= 0)
     return mixed(world.ranking_correlation, (clicks - mean) / deviation, noise)
 
 
@@ -160,8 +168,11 @@ def probability(logits: np.ndarray) -> np.ndarray:
 def intercepts(world: World) -> tuple[float, float]:
     """Intercepts of the click and purchase logits that give the world's ctr and cvr in expectation on a pilot.
 
-    The pilot is some requests, evenly over a day that no log has. Returns (0, 0) if nobody ever comes.
+    The pilot is some requests, evenly over a day that no log has, served by the incumbent without exploration: users
+    are the same whoever serves them and however much is explored. Returns (0, 0) if nobody ever comes.
     """
+    if world.exploration_slots:
+        return intercepts(replace(world, exploration_slots=0))
     users = homepage_requests(world, _PILOT_DAY).users
     users = users[:: max(1, len(users) // _PILOT_REQUESTS)]
     if not len(users):

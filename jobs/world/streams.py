@@ -26,10 +26,12 @@ class Purpose(IntEnum):
     FAULTS = 13
     HOT = 14
     SHADOW = 15
+    EXPLORATION = 16
 
 
 ELSEWHERE = 2**31 - 1  # the chunk of everything that no homepage request causes; pilots count on from here
 PILOT = 2**31
+REQUESTS_AT_ONCE = 512  # a chunk has its own streams, so this is part of the bytes of every world
 
 
 def stream(world: World, purpose: Purpose, day: date | None = None, chunk: int = 0) -> np.random.Generator:

@@ -73,14 +73,18 @@ class Known:
         if places.null_count:
             raise ValueError(f"{places.null_count} of {len(ids)} requests have no history: {root} is of another world")
         rows = inputs.decode(histories.select(["history_item_ids", "history_actions"]).take(places))
-        stats = arrow.read(root, item_stats, day, ["item_id", *hccp_inputs.COUNTS]).sort_by("item_id")
-        return cls(root, day, rows | {"user_id": users + 1}, stats)
+        return cls(root, day, rows | {"user_id": users + 1}, counted(root, day))
 
     def by_index(self, column: str, world: World) -> np.ndarray:
         """A count of every item of the world, 0 for one that was never counted."""
         found = np.zeros(world.items)
         found[self.stats["item_id"].to_numpy() - 1] = self.stats[column].to_numpy()
         return found
+
+
+def counted(root: str, day: date) -> pa.Table:
+    """What a model knows of the items on a day: their counts of the days before, by item_id."""
+    return arrow.read(root, item_stats, day, ["item_id", *hccp_inputs.COUNTS]).sort_by("item_id")
 
 
 def pre_rankers(world: World, known: Known) -> dict[Name, PreRanker]:
@@ -93,7 +97,7 @@ def pre_rankers(world: World, known: Known) -> dict[Name, PreRanker]:
         ("random", 0): _by_chance,
     }
     models = checkpoint.found(known.root, "hccp", LEARNED)
-    return found | {(each.variant, each.seed): _trained(known, hccp.load(each)) for each in models}
+    return found | {(each.variant, each.seed): trained(known, hccp.load(each)) for each in models}
 
 
 def _by_chance(given: Retrieved) -> np.ndarray:
@@ -101,7 +105,7 @@ def _by_chance(given: Retrieved) -> np.ndarray:
     return keyed_hash(0, requests, given.items.ravel()).reshape(given.items.shape).astype(float)
 
 
-def _trained(known: Known, model: hccp.Hccp) -> PreRanker:
+def trained(known: Known, model: hccp.Hccp) -> PreRanker:
     """As evaluate_hccp has it: the model knows the counts of the days before the served one."""
     model.counts.assign(hccp_inputs.counts_by_row(model.catalogue, known.stats))
 
@@ -140,13 +144,20 @@ def _products(users_ND: np.ndarray, items_CD: np.ndarray) -> Scorer:
     return lambda start, stop: users_ND[start:stop] @ items_CD.T
 
 
-def serve_pre_rankers(world: World, asked: Mapping[Name, PreRanker]) -> dict[Name, dict[str, Ratio]]:
-    """What the day earns with each in the incumbent's place, by user."""
+def serve_pre_rankers(
+    world: World, asked: Mapping[Name, PreRanker], day: date = JUDGED, exploration_slots: int = 0
+) -> dict[Name, dict[str, Ratio]]:
+    """What the day earns with each in the incumbent's place, by user.
+
+    Args:
+        exploration_slots: places that each gives away; world and ranker stay those of `world`.
+    """
+    funnel = replace(world, exploration_slots=exploration_slots)
     parts: dict[Name, list[Earned]] = {name: [] for name in asked}
-    for given in retrieved(world, JUDGED):
+    for given in retrieved(world, day):
         for name, scores_of in asked.items():
             scores = scores_of(given)
-            one = earned(world, given, passed(world, given, scores))
+            one = earned(world, given, passed(funnel, given, scores))
             one.ratios["popularity"] = popularity_correlation(world, given, scores)
             parts[name].append(one)
     return {name: Earned.joined(each).by_user() for name, each in parts.items()}
