@@ -149,7 +149,8 @@ def section(name: str, everywhere: Sequence[Found]) -> list[str]:
     """The lines of one study."""
     study = everywhere[0].study
     known = {found.title: compared(found) for found in everywhere}
-    lines = [f"## {name}", "", f"{STUDIES[name.partition('-')[0]].__doc__} Reference: `{study.reference}`.", ""]
+    asks = " ".join(STUDIES[name.partition("-")[0]].__doc__.split())
+    lines = [f"## {name}", "", f"{asks} Reference: `{study.reference}`.", ""]
     lines += [*map(about, everywhere), ""]
     for metric, segment in _TABLES[study.model]:
         if any(scored.support(metric, segment) for scored, _ in known.values()):
