@@ -149,6 +149,10 @@ def test_half_a_root_and_a_root_of_another_world_are_not_taken_for_this_one(tmp_
     assert judge_in_world.learned(str(tmp_path), WORLD, {"increc": "base,full"})
     folder = tmp_path / "landing" / "requests" / f"date={judge_in_world.FIRST}"
     folder.mkdir(parents=True)
+    settings = asdict(WORLD)
+    del settings["exploration_slots"]  # landed before there was such a dial, which is 0
+    (folder / "_manifest.json").write_text(json.dumps({"settings": settings}))
+    assert judge_in_world.learned(str(tmp_path), WORLD, {"increc": "base"})
     (folder / "_manifest.json").write_text(json.dumps({"settings": asdict(replace(WORLD, ctr=0.5))}))
     with pytest.raises(ValueError, match="of another world: ctr differ"):
         judge_in_world.learned(str(tmp_path), WORLD, {"increc": "base"})
