@@ -12,7 +12,6 @@ nothing. Prints Markdown. All jobs run in this process; they are quicker where i
 partitions.
 """
 
-import importlib
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
-from judge_in_world import FIRST, SEEDS, SMALL
+from judge_in_world import FIRST, SEEDS, SMALL, run
 from pyarrow import dataset
 from serve_in_world import Known, Name, PreRanker, by_variant, counted, serve_pre_rankers, trained
 from served_tables import PRE_RANKERS, Figures, differences_table, sanity, values_table
@@ -91,12 +90,6 @@ def all_logs(root: str) -> dict[str, Logs]:
     }
 
 
-def do(root: str, job: str, day: date) -> None:
-    """A job of the date in this process, so that one Spark session serves all."""
-    module = importlib.import_module(f"jobs.{job}")
-    module.main(module.arg_parser().parse_args(["--root", root, "--date", str(day)]), day)
-
-
 def go_on(logs: Logs, number: int) -> None:
     """Serve a round, run the jobs on it, learn from it; nothing if that is done."""
     day, learning = day_of(number), logs.models(number)
@@ -104,16 +97,16 @@ def go_on(logs: Logs, number: int) -> None:
         return
     command.log(f"{day} of {logs.root}")
     if learning:
-        do(logs.root, "build_item_stats", day)
+        run(logs.root, "build_item_stats", day, day)
     deployed = None
     if logs.deployed:
         chosen = logs.models(number - 1)[0]
         deployed = Deployed(chosen.place, trained(known(logs.root, logs.world, day), hccp.load(chosen)))
     land(logs.root, logs.world, day, deployed=deployed)
-    do(logs.root, "ingest_logs", day)
+    run(logs.root, "ingest_logs", day, day)
     if learning:
         for job in ("label_target_groups", "build_user_histories", "build_hccp_samples"):
-            do(logs.root, job, day)
+            run(logs.root, job, day, day)
         learn(learning)
 
 
@@ -184,7 +177,7 @@ def judged(every: dict[str, Logs]) -> tuple[dict[str, list[Figures]], dict[str, 
         there = [(number, one) for number in numbers for one in logs.models(number) if one.exists]
         if not there or there[-1][0] < ROUNDS - 1:
             continue
-        do(logs.root, "build_item_stats", JUDGED)
+        run(logs.root, "build_item_stats", JUDGED, JUDGED)
         features = known(logs.root, logs.world, JUDGED)
         for number, one in there:
             asked[variant(one.variant, number, "its own" if logs.deployed else server), one.seed] = trained(

@@ -1,22 +1,31 @@
 """Which team gains from which method? One dial of the world at a time: `python tests/benchmarks/map_in_world.py ROOT`.
 
-The middle world is judge_in_world.py's `plain` with planted interests that are clicked on; each other world differs in
-one dial. Learned from and served as in serve_in_world.py; a world below ROOT that has all models is not made again.
-Names of dials after ROOT pick some. Prints Markdown: expected clicks and users with a purchase, in per cent of the
-reference's, with paired 95 % bootstrap intervals over users, the seeds of training averaged.
+The middle world is serve_in_world.py's `clicked`, `plain` with planted interests that are clicked on; each other world
+differs in one dial. Learned from and served as in serve_in_world.py; a world below ROOT that has all models is not made
+again. Names of dials after ROOT pick some. Prints Markdown: expected clicks and users with a purchase, in per cent of
+the reference's, with paired 95 % bootstrap intervals over users, the seeds of training averaged.
 """
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from judge_in_world import JUDGED, SMALL, learn, learned
-from serve_in_world import WITH_QUOTA, Known, by_variant, channels, pre_rankers, serve_channels, serve_pre_rankers
+from judge_in_world import JUDGED, learn, learned
+from serve_in_world import (
+    WITH_QUOTA,
+    WORLDS,
+    Known,
+    by_variant,
+    channels,
+    pre_rankers,
+    serve_channels,
+    serve_pre_rankers,
+)
 from served_tables import Figures, changes
 
 from jobs.world.settings import World
 
-MIDDLE = replace(SMALL, planted_taste=0.7)
+MIDDLE = WORLDS["clicked"]
 DIALS = {
     "pre_ranking_popularity": (0.0, 0.9),  # the incumbent's bias
     "pre_ranking_correlation": (0.2, 0.8),  # its quality
