@@ -16,6 +16,7 @@ from models.hccp_inputs import COUNTS, SIGNATURE
 from models.hccp_objectives import OBJECTIVES
 from models.hccp_presets import HccpSettings
 from models.inputs import Batch, Ragged, histories, parts, size, take
+from models.towers import weight_seed
 
 _ROWS_AT_ONCE = 4096
 _PAIRS_AT_ONCE = 262_144
@@ -39,7 +40,7 @@ class Hccp(tfrs.Model):
             raise ValueError(f"objective is {settings.objective!r}, should be one of {', '.join(OBJECTIVES)}")
         self.settings, self.catalogue = settings, catalogue
         self.objective = OBJECTIVES[settings.objective]
-        self.base = BASES[settings.base](settings, catalogue, seed)
+        self.base = BASES[settings.base](settings, catalogue, weight_seed(seed))
         # Of the last date learned from: what serving and evaluation know of an item's popularity.
         self.counts = self.add_weight("counts", (catalogue.rows, len(COUNTS)), initializer="zeros", trainable=False)
         self.compile(optimizer=tf.keras.optimizers.Adam(settings.learning_rate, jit_compile=False))

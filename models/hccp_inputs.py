@@ -17,6 +17,7 @@ COLUMNS = (
     "in_scenario_actions", "sampling_weights",
 )  # fmt: skip
 COUNTS = ("impressions", "clicks", "purchases", "conversions")
+_SCALE = 8  # of the logarithms of counts
 LEVEL_CODES = {level: code for code, level in enumerate(Level, start=1)}  # as inputs.decode gives them
 _MICROSECONDS_A_DAY = 86_400_000_000
 
@@ -38,7 +39,7 @@ def counts_by_row(catalogue: Catalogue, stats: pa.Table) -> np.ndarray:
     """log(1 + count) / 8 of COUNTS by catalogue row, float32 [rows, F]; 0 for an item without any."""
     ids = stats["item_id"].to_numpy()
     columns = [by_row(catalogue, ids, stats[name].to_numpy(), 0.0) for name in COUNTS]
-    return np.log1p(np.stack(columns, axis=1)).astype(np.float32) / 8
+    return np.log1p(np.stack(columns, axis=1)).astype(np.float32) / _SCALE
 
 
 def assemble(
@@ -58,10 +59,11 @@ def assemble(
     rows = items.map(catalogue.lookup_hiding(items.values, settings.unknown_share, random))
     width = max(int(items.lengths.max(initial=0)), 1)
     learned = np.isin(levels.values, [LEVEL_CODES[level] for level in settings.levels])
-    easy_BE = _easy(rows.values[learned], len(rows), catalogue, settings, random)
+    day_B = batch["request_time"] // _MICROSECONDS_A_DAY
+    newest = counts[int(day_B.max())]
+    easy_BE = _easy(rows.values[learned], len(rows), catalogue, newest, settings, random)
     own_BC = _padded(rows, width)
     rows_BN = np.concatenate([own_BC, easy_BE], axis=1)
-    day_B = batch["request_time"] // _MICROSECONDS_A_DAY
     counts_BNF = np.zeros((*rows_BN.shape, len(COUNTS)), np.float32)
     for day in np.unique(day_B):
         counts_BNF[day_B == day] = counts[int(day)][rows_BN[day_B == day]]
@@ -77,17 +79,28 @@ def assemble(
     }
 
 
-def _easy(listed: np.ndarray, requests: int, catalogue: Catalogue, settings: HccpSettings, random) -> np.ndarray:
-    """Rows of easy negatives, [B, E]: items of the batch's lists, then uniform ones of the whole catalogue.
+def _easy(
+    listed: np.ndarray,
+    requests: int,
+    catalogue: Catalogue,
+    counts: np.ndarray,
+    settings: HccpSettings,
+    random: np.random.Generator,
+) -> np.ndarray:
+    """Rows of easy negatives, [B, E]: items of the batch's lists, then ones of the whole catalogue.
 
     A draw from the request's own list is left to the mask: it is no negative.
 
     Args:
         listed: rows of all the batch's items of levels that are learned from.
+        counts: `counts_by_row` of the batch's newest date.
     """
     listed = listed if len(listed) else np.array([PADDING])
     in_batch = listed[random.integers(0, len(listed), (requests, settings.in_batch_easy))]
-    everywhere = random.integers(catalogue.first_row, catalogue.rows, (requests, settings.catalogue_easy))
+    logarithms = _SCALE * counts[catalogue.first_row :, COUNTS.index("conversions")].astype(np.float64)
+    chances = np.exp(settings.easy_popularity * logarithms)
+    drawn = random.choice(len(chances), (requests, settings.catalogue_easy), p=chances / chances.sum())
+    everywhere = catalogue.first_row + drawn
     return np.concatenate([in_batch, everywhere], axis=1).astype(np.int32)
 
 

@@ -27,6 +27,8 @@ class HccpSettings:
     chunk: so many items of the ranker's order make a chunk in COPR.
     sort_temperature: of the relaxed sort in ARF and LCRON; near the length of the list.
     in_batch_easy, catalogue_easy: easy negatives a request, from other requests' items and from all items.
+    easy_popularity: an item of the catalogue is drawn in proportion to (1 + its conversions) to this power; 0 draws
+        evenly, 1 by popularity [D].
     unknown_share: share of item occurrences that are trained as unknown, so that a new item's vector means
         something.
     unknown_buckets: item rows that unknown ids share. attribute_size: at most so many codes an attribute.
@@ -53,6 +55,7 @@ class HccpSettings:
     sort_temperature: float = 50.0
     in_batch_easy: int = 3
     catalogue_easy: int = 3
+    easy_popularity: float = 0.0
     dimensions: int = 32
     history_length: int = 50
     pooling: str = "attention"
@@ -105,6 +108,21 @@ def without_ranked() -> HccpSettings:
 def without_easy() -> HccpSettings:
     """full, without in-batch and catalogue negatives."""
     return replace(full(), in_batch_easy=0, catalogue_easy=0)
+
+
+def easy_drawn(popularity: float) -> HccpSettings:
+    """full, its catalogue negatives drawn in proportion to popularity to this power."""
+    return replace(full(), easy_popularity=popularity)
+
+
+def easy_in_batch() -> HccpSettings:
+    """full, with other requests' items as its only easy negatives."""
+    return replace(full(), in_batch_easy=6, catalogue_easy=0)
+
+
+def easy_catalogue(popularity: float) -> HccpSettings:
+    """full, with items of the catalogue as its only easy negatives, drawn as in easy_drawn."""
+    return replace(easy_drawn(popularity), in_batch_easy=0, catalogue_easy=6)
 
 
 def without_global() -> HccpSettings:
@@ -230,6 +248,13 @@ ABLATIONS = (
     without_filtered, without_ranked, without_easy, without_global, without_local, without_margin_loss, margin_zero,
     margins_reversed,
 )  # fmt: skip
+EASY = {
+    "easy_drawn_half": partial(easy_drawn, 0.5),
+    "easy_drawn_1": partial(easy_drawn, 1.0),
+    "easy_in_batch": easy_in_batch,
+    "easy_catalogue_0": partial(easy_catalogue, 0.0),
+    "easy_catalogue_1": partial(easy_catalogue, 1.0),
+}
 SHADOWED = (shadow, ranker_order, ranker_order_without_shadow, distillation_shadow)
 RANKER_ORDERS = {
     f"ranker_order_easy_{name}": partial(ranker_order_easy, weight)
@@ -243,7 +268,10 @@ MARGINS: dict[str, Callable[[], HccpSettings]] = {
 } | {"positive_margin_added_1": partial(positive_margin, -1.0)}
 
 PRESETS: dict[str, Callable[[], HccpSettings]] = (
-    {preset.__name__: preset for preset in (full, cold, *BASELINES, *ABLATIONS, *SHADOWED)} | RANKER_ORDERS | MARGINS
+    {preset.__name__: preset for preset in (full, cold, *BASELINES, *ABLATIONS, *SHADOWED)}
+    | EASY
+    | RANKER_ORDERS
+    | MARGINS
 )
 
 

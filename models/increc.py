@@ -19,7 +19,7 @@ from models.increc_objective import Vectors
 from models.increc_presets import IncRecSettings
 from models.inputs import Batch, parts
 from models.retrieval_losses import ALPHA_FORMS
-from models.towers import ItemTower, UserTower, unit
+from models.towers import ItemTower, UserTower, unit, weight_seed
 
 _ROWS_AT_ONCE = 4096
 # Gradients of a mean over rows are small: Adagrad's usual start of .1 would outweigh them, and hardly a vector moves.
@@ -42,13 +42,14 @@ class IncRec(tfrs.Model):
         if settings.alpha_form not in ALPHA_FORMS:
             raise ValueError(f"alpha_form is {settings.alpha_form!r}, should be one of {', '.join(ALPHA_FORMS)}")
         self.settings, self.catalogue = settings, catalogue
-        self.item_tower = ItemTower(catalogue, settings.dimensions, seed)
+        first = weight_seed(seed)
+        self.item_tower = ItemTower(catalogue, settings.dimensions, first)
         weights = {"basic": settings.weight_basic, "inc": settings.weight_inc, "align": settings.weight_align}
         self.user_towers = {
             name: UserTower(
                 settings.dimensions,
                 settings.history_length,
-                seed=seed + 10 * (n + 1),
+                seed=first + 10 * (n + 1),
                 pooling=settings.pooling,
                 user_buckets=settings.user_buckets,
                 name=f"{name}_tower",

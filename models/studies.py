@@ -173,6 +173,13 @@ def hccp_ranker_order() -> Study:
     return Study("hccp", presets(*names), reference="full", sweeps=(Sweep("weight_auxiliary", curve),))
 
 
+def hccp_easy() -> Study:
+    """Where easy negatives come from: do popular ones keep HCCP from learning popularity, and so keep the tail?"""
+    curve = ("full", "easy_drawn_half", "easy_drawn_1")
+    names = dict.fromkeys((*curve, *hccp_presets.EASY, "without_easy", "exposed_only"))
+    return Study("hccp", presets(*names), reference="full", sweeps=(Sweep("easy_popularity", curve),))
+
+
 def hccp_baselines_tuned() -> Study:
     """hccp_baselines, HCCP and every baseline tuned alike on an earlier date."""
     grid = {"learning_rate": (2e-3, 1e-3, 4e-3), "epochs": (3, 5)}  # what every objective heeds
@@ -213,6 +220,7 @@ STUDIES: dict[str, Callable[[], Study]] = {
     "hccp_ablations": hccp_ablations,
     "hccp_baselines": hccp_baselines,
     "hccp_baselines_tuned": hccp_baselines_tuned,
+    "hccp_easy": hccp_easy,
     "hccp_margins": hccp_margins,
     "hccp_ranker_order": hccp_ranker_order,
     "hccp_shadow": hccp_shadow,

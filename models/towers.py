@@ -118,6 +118,11 @@ def user_bucket(user_ids: np.ndarray, buckets: int) -> np.ndarray:
     return bucket(user_ids, buckets).astype(np.int32)
 
 
+def weight_seed(seed: int) -> int:
+    """The first of the 100 seeds that the weights of a model with this seed may use."""
+    return 100 * seed
+
+
 def _normal(dimensions: int, seed: int) -> tf.keras.initializers.Initializer:
     """Vectors of expected length about 1."""
     return tf.keras.initializers.RandomNormal(stddev=dimensions**-0.5, seed=seed)

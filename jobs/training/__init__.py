@@ -20,6 +20,9 @@ from schemas.logs import items
 from schemas.storage import Root
 from schemas.table import Table
 
+# What a random stream is for. NumPy takes a key that ends in 0 for the same key without it: none of them is 0.
+_ORDER, _DRAWS = 1, 2
+
 
 @dataclass(frozen=True)
 class Training:
@@ -78,10 +81,11 @@ class Training:
         )
 
         def batches(epoch: int) -> Iterator[dict]:
-            order = [own.seed, day.toordinal()]
+            streams = [own.seed, day.toordinal()]
+            order = [*streams, _ORDER]
             rows = inputs.batches(own.root, groups, columns, settings.batch_requests, order, epoch)
             for step, batch in enumerate(rows):
-                yield assemble(batch, np.random.default_rng([*order, epoch, step]))
+                yield assemble(batch, np.random.default_rng([*streams, _DRAWS, epoch, step]))
 
         folder = checkpoint.open_directory()
         try:
