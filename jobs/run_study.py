@@ -1,21 +1,23 @@
-"""Train every variant of a study with every seed, judge all on one date, and write the study's page.
+"""Train every variant of a study with every seed, judge all on the same requests, and write the study's page.
 
 `--date FIRST..LAST`: each variant learns from nothing from FIRST to the day before LAST and is measured on LAST as
 evaluate_increc and evaluate_hccp measure, milliseconds with its first seed alone; the labels of the day before LAST
-reach into it, as far as its last windows do. Beside them stand the rows that need no training. A variant and seed that
-is there already, from the same inputs, dates and settings, is not repeated; a change of code does not count: remove the
-study's cells to have all anew. One whose training fails, as when its loss is not finite, is left out and named at the
-end. The page gives means, their spread over seeds, differences from the study's reference with paired bootstrap
-intervals over requests, segments, what a request costs, and of IncRec a picture of the item vectors.
+reach into it, as far as its last windows do. With `--judged N` the last N dates are measured, all by the same models,
+which learn from the dates before them: for logs whose single dates are too small. Beside them stand the rows that need
+no training. A variant and seed that is there already, from the same inputs, dates and settings, is not repeated; a
+change of code does not count: remove the study's cells to have all anew. One whose training fails, as when its loss is
+not finite, is left out and named at the end. The page gives means, their spread over seeds, differences from the
+study's reference with paired bootstrap intervals over requests, segments, what a request costs, and of IncRec a picture
+of the item vectors.
 
-A study with a grid is tuned first: each variant learns from FIRST to two days before LAST with each combination of the
-grid, is measured on the day before LAST, and keeps the combination of the best IncF@K or ISH@K, K the middle cut-off.
+A study with a grid is tuned first: each variant learns with each combination of the grid from all those dates but the
+last, is measured on that one, and keeps the combination of the best IncF@K or ISH@K, K the middle cut-off.
 What was tried is a study of its own, NAME-tuning.
 
 Reads:  what train_increc and evaluate_increc read, or train_hccp and evaluate_hccp, of the dates; of a simulated world
         logs and landing/_truth of LAST
-Writes: models/studies/NAME/date=D of the day before LAST; reports/studies/NAME: the values of every request below
-        cells/, and study.html; reports/evaluations of LAST, the rows of the model `studies/NAME` anew
+Writes: models/studies/NAME/date=D of the last date learned from; reports/studies/NAME: the values of every request
+        below cells/, and study.html; reports/evaluations of LAST, the rows of the model `studies/NAME` anew
 """
 
 import argparse
@@ -38,6 +40,7 @@ from jobs.study import item_vectors, page
 from jobs.study.cells import UNTRAINED, Cell
 from jobs.study.comparison import Comparison, compare, headline
 from jobs.study.page import Finished
+from jobs.study.several_dates import SeveralDates
 from jobs.training import Training
 from jobs.training import hccp as train_hccp
 from jobs.training import increc as train_increc
@@ -63,18 +66,20 @@ def arg_parser() -> argparse.ArgumentParser:
     parser.add_argument("--study", choices=STUDIES, required=True, help=f"one of {', '.join(STUDIES)}", metavar="NAME")
     parser.add_argument("--seeds", type=command.at_least(1), help="so many of each variant; default: the study's")
     parser.add_argument("--size", choices=("default", "tiny"), help="of every preset; default: the study's")
+    parser.add_argument("--judged", type=command.at_least(1), default=1, help="judge on the last so many; default 1")
     return parser
 
 
 def parsed(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """The arguments with `--date` taken apart: `days` to learn from, and the one date to judge on."""
+    """The arguments with `--date` taken apart: `days` to learn from, `judged` to judge on; `date` is the last alone."""
     parser = arg_parser()
     arguments = parser.parse_args(words)
-    if len(arguments.date) < 2:
-        parser.error("--date has to be FIRST..LAST: a study learns from the days before LAST and is judged on LAST")
-    if STUDIES[arguments.study]().grid and len(arguments.date) < 3:
-        parser.error(f"--date has to be three dates or more: {arguments.study} is tuned on the day before LAST")
-    arguments.days, arguments.date = arguments.date[:-1], arguments.date[-1:]
+    arguments.days, arguments.judged = arguments.date[: -arguments.judged], arguments.date[-arguments.judged :]
+    arguments.date = arguments.judged[-1:]
+    if not arguments.days:
+        parser.error("--date has to be FIRST..LAST: a study learns from the dates before those that it is judged on")
+    if STUDIES[arguments.study]().grid and len(arguments.days) < 2:
+        parser.error(f"--date has to have a date more: {arguments.study} is tuned on the last of two to learn from")
     return arguments
 
 
@@ -83,7 +88,7 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     name, study = asked(arguments)
     if study.grid:
         study = tuned(arguments, name, study)
-    line, _, faults = run(arguments, name, study, arguments.days, day)
+    line, _, faults = run(arguments, name, study, arguments.days, arguments.judged)
     if faults:
         raise WorkFailedError(f"{faults}; the page has the others")
     return line
@@ -92,7 +97,7 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
 def tuned(arguments: argparse.Namespace, name: str, study: Study) -> Study:
     """The study with what each variant earned most with on the day before the one that is reported."""
     *days, day = arguments.days
-    _, compared, faults = run(arguments, f"{name}-tuning", studies.tried(study), days, day, tuning=True)
+    _, compared, faults = run(arguments, f"{name}-tuning", studies.tried(study), days, [day], tuning=True)
     try:
         best = studies.with_best(study, headline(compared))
     except ValueError as fault:
@@ -103,17 +108,17 @@ def tuned(arguments: argparse.Namespace, name: str, study: Study) -> Study:
 
 
 def run(
-    arguments: argparse.Namespace, name: str, study: Study, days: list[date], day: date, tuning: bool = False
+    arguments: argparse.Namespace, name: str, study: Study, days: list[date], judged: list[date], tuning: bool = False
 ) -> tuple[dict, Comparison, str]:
     """Train, judge and write the page; returns the job's line, the comparison, and what could not be trained.
 
     While tuning nothing is timed or drawn.
     """
     root = arguments.root
-    inputs = states(root, study.model, [*days, day])
+    inputs = states(root, study.model, days, judged)
     judging = _WAYS[study.model][2]
-    judge = judging.Judge(root, day, judging.Settings())
-    evaluation.warn_of_shared_actions(judge)
+    judge = SeveralDates([judging.Judge(root, each, judging.Settings()) for each in judged])
+    evaluation.warn_of_shared_actions(judge.judges[0])
     cells = plan(root, name, study, days, judge, inputs)
     todo = [cell for cell in cells if not cell.done]
     command.log(f"{name}: {len(cells)} cells, {len(cells) - len(todo)} of them there already")
@@ -135,11 +140,11 @@ def run(
         measure_costs(there, days, judge)
     compared = compare(study.model, study.reference, there, judge.requests)
     judging = asdict(judge.settings)
-    settings = {"days": list(map(str, days)), "size": study.size, **judging}
-    written = replace_rows(root, day, f"studies/{name}", compared.rows, inputs, settings)
-    picture = None if tuning else item_vectors.picture(name, study, days[-1], judge)
+    settings = {"days": [*map(str, days)], "judged": [*map(str, judged)], "size": study.size, **judging}
+    written = replace_rows(root, judge.day, f"studies/{name}", compared.rows, inputs, settings)
+    picture = None if tuning else item_vectors.picture(name, study, days[-1], judge.judges[-1])
     about = STUDIES[arguments.study].__doc__
-    html = page.render(root, Finished(name, study, about, [*days, day], judging, compared, picture))
+    html = page.render(root, Finished(name, study, about, days, judged, judging, compared, picture))
     Root.of(root).write_text(page.place(name), html)
     line = {"rows_written": written, "cells": len(cells), "trained": sum(each.variant != UNTRAINED for each in todo),
             "report": Root.of(root).at(page.place(name))}  # fmt: skip
@@ -154,9 +159,10 @@ def asked(arguments: argparse.Namespace) -> tuple[str, Study]:
     return name, replace(study, seeds=arguments.seeds or study.seeds, size=size)
 
 
-def plan(root: str, name: str, study: Study, days: list[date], judge: evaluation.Judge, inputs: dict) -> list[Cell]:
+def plan(root: str, name: str, study: Study, days: list[date], judge: SeveralDates, inputs: dict) -> list[Cell]:
     """The rows without training, then every variant with the first seed, then with the second, ..."""
-    about = {"days": list(map(str, days)), "judging": asdict(judge.settings), "requests": judge.requests}
+    about = {"days": [*map(str, days)], "judged": [*map(str, judge.days)]}
+    about |= {"judging": asdict(judge.settings), "requests": judge.requests}
     wanted = [(UNTRAINED, 0, None)]
     wanted += [
         (variant.name, seed, asdict(study.settings(variant)))
@@ -195,7 +201,7 @@ def model_of(cell: Cell, days: list[date]) -> ModelDirectory:
     return ModelDirectory(cell.root, f"studies/{cell.study}", days[-1], cell.variant, cell.seed)
 
 
-def states(root: str, model: str, days: list[date]) -> dict:
+def states(root: str, model: str, learned: list[date], judged: list[date]) -> dict:
     """The state of every input of these dates and the weeks before: nothing that came for others counts.
 
     Raises:
@@ -203,7 +209,7 @@ def states(root: str, model: str, days: list[date]) -> dict:
     """
     place, found = Root.of(root), {}
     samples, _, judging = _WAYS[model]
-    since = min(days[0], days[-1] - timedelta(judge_increc.Settings.neighbour_days))
+    days, since = [*learned, *judged], min(learned[0], judged[0] - timedelta(judge_increc.Settings.neighbour_days))
     for table in (*judging.Judge.sources, items):
         if table.storage == "parquet":
             there = days if table is samples else set(days) & set(storage.dates(place, table))

@@ -1,7 +1,7 @@
 """What an order of items earned in each request: the numbers that averages and their intervals are both made from."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -46,6 +46,16 @@ class PerRequest:
         weights = np.ones(len(owners)) if weights is None else weights
         sums = [np.bincount(owners, each)[requests] for each in (values * weights, weights)]
         return cls(*key, requests, *sums, supports[requests], by_request)
+
+    @classmethod
+    def joined(cls, parts: Sequence["PerRequest"]) -> "PerRequest":
+        """One of parts that differ in their requests alone, which rise from part to part."""
+        names = ("requests", "numerators", "denominators", "supports")
+        return replace(parts[0], **{name: np.concatenate([getattr(one, name) for one in parts]) for name in names})
+
+    def moved(self, places: int) -> "PerRequest":
+        """The same of requests that stand so many places further on."""
+        return replace(self, requests=self.requests + places)
 
     @property
     def key(self) -> Key:

@@ -26,6 +26,15 @@ def test_targets_or_requests_have_one_say_each():
     }  # fmt: skip
 
 
+def test_requests_of_two_dates_stand_behind_each_other():
+    first, second = hits(), PerRequest.summed(("inc", "all", 10), np.array([1]), np.array([0]), by_request=True)
+    both = PerRequest.joined([first, second.moved(3)])
+    assert both.requests.tolist() == [0, 2, 4]
+    assert (both.numerators.tolist(), both.denominators.tolist()) == ([2.0, 1.0, 0.0], [3.0, 1.0, 1.0])
+    assert both.supports.tolist() == [3, 1, 1]
+    assert [row["value"] for row in averages([both])] == [3 / 5, pytest.approx((2 / 3 + 1 + 0) / 3)]
+
+
 def test_weights_by_hand():
     found = PerRequest.summed(("gauc", "all", 0), np.array([4, 7]), np.array([0.5, 1.0]), np.array([10.0, 30.0]))
     assert [*averages([found])] == [{"metric": "gauc", "segment": "all", "k": 0, "value": 35 / 40, "support": 2}]

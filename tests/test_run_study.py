@@ -15,6 +15,7 @@ from jobs.command import WorkFailedError
 from jobs.study import page
 from jobs.study.cells import Cell
 from jobs.study.comparison import compare
+from jobs.study.several_dates import SeveralDates
 from models import studies
 from models.intervals import Interval
 from models.per_request import PerRequest, averages
@@ -146,6 +147,43 @@ def test_averages_are_those_of_the_evaluating_job(done):
     assert judged["full-tiny", 1, "ish", "all", 10][0] > 0
 
 
+def test_several_judged_dates_count_as_one(done):
+    """Of each date's own requests, with its own item_stats: sums of targets and hits, requests behind each other."""
+    root, _ = done
+    alone = [
+        run_study.judge_hccp.Judge(str(root), LAST - timedelta(n), run_study.judge_hccp.Settings()) for n in (1, 0)
+    ]
+    together = SeveralDates(alone)
+    assert together.requests == sum(each.requests for each in alone) == 200
+    assert (together.day, together.days) == (LAST, [LAST - timedelta(1), LAST])
+    parts = [each.measure([])["hot_items", 0] for each in alone]
+    both = {one.key: one for one in together.measure([])["hot_items", 0]}
+    assert {*both} == {one.key for part in parts for one in part}
+    key = ("ash", "all", 10)
+    first, second = (next(one for one in part if one.key == key) for part in parts)
+    assert both[key].numerators.tolist() == [*first.numerators, *second.numerators]
+    assert both[key].requests.tolist() == [*first.requests, *(alone[0].requests + second.requests)]
+    assert both[key].by_request
+
+
+def test_the_last_dates_are_judged_on_and_the_others_learned_from(tmp_path):
+    for day in (INCREC_DAY - timedelta(n) for n in range(3)):
+        write_samples(tmp_path, day)
+        write_stats(tmp_path, day)
+    write_logs(tmp_path)
+    tiny_root.put_delta(tmp_path, "retrievals", INCREC_DAY - timedelta(1), [("r77", "hot", [1], [])])
+    flags = ("--size", "tiny", "--seeds", "1", "--judged", "2")
+    run(tmp_path, "increc_presets", INCREC_DAY - timedelta(2), INCREC_DAY, *flags)
+    name, learned = "studies/increc_presets-tiny", INCREC_DAY - timedelta(2)
+    manifest = run_study.ModelDirectory(str(tmp_path), name, learned, "base", 1).manifest()
+    assert manifest["days"] == [str(learned)]
+    supports = {key: support for key, (_, support) in rows_of(tmp_path, name, INCREC_DAY).items()}
+    assert supports["base", 1, "inc", "all", 100] == 2 * 30  # an ITG item a request
+    html = (tmp_path / "reports/studies/increc_presets-tiny/study.html").read_text()
+    assert "learned from 2020-01-13, from nothing" in Page(html).text
+    assert "the same requests of 2020-01-14 to 2020-01-15" in Page(html).text
+
+
 def test_the_page(done):
     root, _ = done
     html = (root / "reports/studies/tiny/study.html").read_text()
@@ -247,19 +285,21 @@ def test_other_dates_change_no_cell(tmp_path):
         write_samples(tmp_path, day)
         write_stats(tmp_path, day)
     write_logs(tmp_path)
-    states = run_study.states(str(tmp_path), "increc", [before, INCREC_DAY])
+    states = run_study.states(str(tmp_path), "increc", [before], [INCREC_DAY])
     later = INCREC_DAY + timedelta(1)
     tiny_root.put_delta(tmp_path, "retrievals", later, [("late", "hot", [1], [])])
     tiny_root.put_delta(tmp_path, "retrievals", INCREC_DAY - timedelta(15), [("early", "hot", [1], [])])
-    assert run_study.states(str(tmp_path), "increc", [before, INCREC_DAY]) == states
+    assert run_study.states(str(tmp_path), "increc", [before], [INCREC_DAY]) == states
     tiny_root.put_delta(tmp_path, "retrievals", INCREC_DAY, [("r77", "hot", [1], [])])
-    assert run_study.states(str(tmp_path), "increc", [before, INCREC_DAY]) != states
+    assert run_study.states(str(tmp_path), "increc", [before], [INCREC_DAY]) != states
 
 
 def test_wrong_questions_have_one_clear_line_each(tmp_path, capsys):
     for words, said in [
         (["--date", "2020-01-01..2020-01-03", "--study", "best"], "--study: invalid choice: 'best'"),
         (["--date", "2020-01-01", "--study", "tiny"], "--date has to be FIRST..LAST"),
+        (["--date", "2020-01-01..2020-01-03", "--study", "tiny", "--judged", "3"], "--date has to be FIRST..LAST"),
+        (["--date", "2020-01-01..2020-01-03", "--study", "hccp_baselines_tuned", "--judged", "2"], "a date more"),
     ]:
         with pytest.raises(SystemExit) as stopped:
             run_study.parsed(["--root", str(tmp_path), *words])

@@ -142,4 +142,4 @@ def test_a_tuned_study_needs_three_dates(tmp_path, capsys):
     words = ["--root", str(tmp_path), "--date", "2020-01-01..2020-01-02", "--study", "increc_filtered_tuned"]
     with pytest.raises(SystemExit):
         run_study.parsed(words)
-    assert "three dates or more: increc_filtered_tuned is tuned on the day before LAST" in capsys.readouterr().err
+    assert "a date more: increc_filtered_tuned is tuned on the last of two to learn from" in capsys.readouterr().err

@@ -16,7 +16,10 @@ NONE, ALL = [0, 0, 0, 0], [1, 1, 1, 1]
 
 def put_cell(root, variant, seed, hits, name="tiny", made_from=None):
     """ISH@10 of one target in each of four requests, of each of these rows; the last request's is in the tail."""
-    settings = {"days": ["2020-01-01", "2020-01-02"], "judging": {}, "requests": 4, "seed": seed, "training": {}}
+    settings = {
+        "days": ["2020-01-01", "2020-01-02"], "judged": [str(DAY)], "judging": {}, "requests": 4, "seed": seed,
+        "training": {},
+    }  # fmt: skip
     found = {
         each: [
             PerRequest.summed((metric, segment, 10), np.arange(first, 4), np.array(values[first:]), by_request=True)

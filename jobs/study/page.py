@@ -24,14 +24,15 @@ def place(name: str) -> str:
 class Finished:
     """A study that is done.
 
-    name: of its place. about: what it asks. days: those learned from, then the one that is judged on.
-    judging: the settings it was judged with. picture: of item vectors, where the model has them to show.
+    name: of its place. about: what it asks. learned: the dates learned from. judged: those measured on. judging: the
+    settings it was judged with. picture: of item vectors, where the model has them to show.
     """
 
     name: str
     study: Study
     about: str
-    days: Sequence[date]
+    learned: Sequence[date]
+    judged: Sequence[date]
     judging: Mapping[str, object]
     compared: Comparison
     picture: Picture | None = None
@@ -40,8 +41,8 @@ class Finished:
 def render(root: str, finished: Finished) -> str:
     """The page, complete in one string of HTML."""
     study, compared = finished.study, finished.compared
-    *learned, judged = finished.days
-    below = sections.Below(root, judged, {held.path: held for held in holdings.holdings(root)})
+    last = finished.judged[-1]
+    below = sections.Below(root, last, {held.path: held for held in holdings.holdings(root)})
     scored = scores.gather({"model": study.model, **row} for row in compared.rows)[study.model]
     headlines = there(scored, scores.HEADLINES[study.model])
     context = {
@@ -49,8 +50,9 @@ def render(root: str, finished: Finished) -> str:
         "about": finished.about,
         "study": study,
         "source": sections.source(below),
-        "learned": numbers.span(learned),
-        "judged": judged,
+        "learned": numbers.span(finished.learned),
+        "judged": numbers.span(finished.judged),
+        "last": last,
         "seeds": study.seeds,
         "groups": [group_table(scored, compared, metrics) for metrics in GROUPS[study.model] if there(scored, metrics)],
         "bars": bars(scored, compared),

@@ -136,10 +136,12 @@ def compared(found: Found) -> tuple[Scores, Comparison]:
 
 def about(found: Found) -> str:
     """One line on what a root is and what of it was measured."""
-    learned = numbers.span([date.fromisoformat(day) for day in found.settings["days"]])
+    learned, judged = (
+        numbers.span([date.fromisoformat(day) for day in found.settings[which]]) for which in ("days", "judged")
+    )
     seeds = ", ".join(str(seed) for seed in range(1, found.seeds + 1))
     line = (
-        f"- **{found.label}**: {found.source['title']} Learned from {learned}, judged on {found.day}: "
+        f"- **{found.label}**: {found.source['title']} Learned from {learned}, judged on {judged}: "
         f"{numbers.count(found.settings['requests'])} requests; seeds {seeds}; size {found.size}."
     )
     return f"{line} Not there: {', '.join(found.missing)}." if found.missing else line
