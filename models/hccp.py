@@ -14,7 +14,7 @@ from models.checkpoint import ModelDirectory
 from models.hccp_bases import BASES
 from models.hccp_inputs import COUNTS, SIGNATURE
 from models.hccp_objectives import OBJECTIVES
-from models.hccp_presets import HccpSettings
+from models.hccp_settings import HccpSettings
 from models.inputs import Batch, Ragged, histories, parts, size, take
 from models.towers import weight_seed
 

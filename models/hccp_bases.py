@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.catalogue import Catalogue
-from models.hccp_presets import HccpSettings
+from models.hccp_settings import HccpSettings
 from models.inputs import PADDING
 from models.towers import ItemTower, UserTower
 

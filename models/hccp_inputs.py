@@ -8,7 +8,7 @@ import pyarrow as pa
 import tensorflow as tf
 
 from models.catalogue import Catalogue, by_row
-from models.hccp_presets import HccpSettings
+from models.hccp_settings import HccpSettings
 from models.inputs import PADDING, Batch, Ragged, histories
 from schemas.labels import Level
 

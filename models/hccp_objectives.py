@@ -13,7 +13,7 @@ import tensorflow as tf
 from models import baseline_losses, ranking_losses, relaxed_sorting_losses
 from models.hccp_bases import Scores
 from models.hccp_inputs import LEVEL_CODES
-from models.hccp_presets import HccpSettings
+from models.hccp_settings import HccpSettings
 from schemas.labels import Action, Level
 
 Batch = Mapping[str, tf.Tensor]

@@ -16,7 +16,7 @@ from models.catalogue import Catalogue, bucket_tensor
 from models.checkpoint import ModelDirectory
 from models.increc_inputs import SIGNATURE, user_inputs
 from models.increc_objective import Vectors
-from models.increc_presets import IncRecSettings
+from models.increc_settings import IncRecSettings
 from models.inputs import Batch, parts
 from models.retrieval_losses import ALPHA_FORMS
 from models.towers import ItemTower, UserTower, unit, weight_seed

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.catalogue import Catalogue
-from models.increc_presets import IncRecSettings
+from models.increc_settings import IncRecSettings
 from models.inputs import Batch, Ragged, histories, size
 from models.towers import user_bucket
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from models.increc_presets import IncRecSettings
+from models.increc_settings import IncRecSettings
 from models.retrieval_losses import (
     ALPHA_FORMS,
     alignment_weights,

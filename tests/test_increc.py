@@ -11,7 +11,8 @@ import tensorflow as tf
 from models import increc_inputs, increc_objective, inputs
 from models.catalogue import Catalogue
 from models.increc import IncRec
-from models.increc_presets import ABLATIONS, ALPHAS, BLENDS, PRESETS, IncRecSettings, base, full, na, sized
+from models.increc_presets import ABLATIONS, ALPHAS, BLENDS, PRESETS, base, full, na, sized
+from models.increc_settings import IncRecSettings
 from models.inputs import Ragged
 from models.retrieval_losses import ALPHA_FORMS, AlphaForm, step
 

@@ -17,7 +17,8 @@ from models import increc_objective, increc_presets, inputs
 from models.catalogue import Catalogue
 from models.increc import IncRec
 from models.increc_objective import Vectors
-from models.increc_presets import FILTERED, PRESETS, IncRecSettings, base, base_aligned, full, ori, sized
+from models.increc_presets import FILTERED, PRESETS, base, base_aligned, full, ori, sized
+from models.increc_settings import IncRecSettings
 from models.studies import increc_filtered
 from schemas.table import MissingDataError
 from tests.test_evaluate_increc import DAY, write_logs, write_samples, write_stats

@@ -36,6 +36,7 @@ from jobs.world.serving import Deployed
 from jobs.world.settings import World
 from models import hccp, hccp_presets, inputs
 from models.checkpoint import ModelDirectory
+from models.hccp_settings import HccpSettings
 from schemas import arrow
 from schemas.logs import conversions, requests
 from schemas.samples import hccp_samples
@@ -140,7 +141,7 @@ def histories(asked: Requests, events: pa.Table) -> inputs.Batch:
     found = []
     for user, time in zip(asked.users + 1, asked.times, strict=True):
         own = np.arange(*np.searchsorted(owners, [user, user + 1]))
-        found.append(own[(times[own] < time) & (logged[own] <= time)][-hccp_presets.HccpSettings.history_length :])
+        found.append(own[(times[own] < time) & (logged[own] <= time)][-HccpSettings.history_length :])
     offsets = pa.array(np.cumsum([0, *map(len, found)]), pa.int32())
     chosen = events.take(pa.array(np.concatenate(found))).combine_chunks()
     lists = {
