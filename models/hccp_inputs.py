@@ -42,6 +42,11 @@ def counts_by_row(catalogue: Catalogue, stats: pa.Table) -> np.ndarray:
     return np.log1p(np.stack(columns, axis=1)).astype(np.float32) / _SCALE
 
 
+def log_popularity(counts):
+    """log(1 + conversions) of items [...] from their counts [..., F] as `counts_by_row` has them."""
+    return _SCALE * counts[..., COUNTS.index("conversions")]
+
+
 def assemble(
     batch: Batch,
     catalogue: Catalogue,
@@ -97,8 +102,7 @@ def _easy(
     """
     listed = listed if len(listed) else np.array([PADDING])
     in_batch = listed[random.integers(0, len(listed), (requests, settings.in_batch_easy))]
-    logarithms = _SCALE * counts[catalogue.first_row :, COUNTS.index("conversions")].astype(np.float64)
-    chances = np.exp(settings.easy_popularity * logarithms)
+    chances = np.exp(settings.easy_popularity * log_popularity(counts[catalogue.first_row :].astype(np.float64)))
     drawn = random.choice(len(chances), (requests, settings.catalogue_easy), p=chances / chances.sum())
     everywhere = catalogue.first_row + drawn
     return np.concatenate([in_batch, everywhere], axis=1).astype(np.int32)

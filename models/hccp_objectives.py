@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from models import baseline_losses, ranking_losses, relaxed_sorting_losses
 from models.hccp_bases import Scores
-from models.hccp_inputs import LEVEL_CODES
+from models.hccp_inputs import LEVEL_CODES, log_popularity
 from models.hccp_settings import HccpSettings
 from schemas.labels import Action, Level
 
@@ -30,15 +30,16 @@ class Term(NamedTuple):
 def hybrid(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[str, Term]:
     """HCCP: L = w_r L_response + w_g L_global + w_l L_local + w_m L_margin; a weight of 0 leaves the term out."""
     own, easy_BE = _own(batch, scores), _easy_scores(batch, scores)
+    ranking_BC = own.ranking + _filtered_log_weights(settings, batch)
     placed = _among(batch["levels"], Level.PURCHASED, Level.SHADOW)
     in_list = batch["levels"] > 0  # among filtered items no order is known: they are in denominators alone
     terms = {
         "loss_response": Term(settings.weight_response, _response(batch, own)),
         "loss_global": Term(
-            settings.weight_global, ranking_losses.list_mle(own.ranking, batch["ranks"], in_list, placed)
+            settings.weight_global, ranking_losses.list_mle(ranking_BC, batch["ranks"], in_list, placed)
         ),
         "loss_local": Term(settings.weight_local, ranking_losses.list_mle(own.ranking, batch["ranks"], placed)),
-        "loss_margin": Term(settings.weight_margin, _margin(settings, batch, own.ranking, easy_BE)),
+        "loss_margin": Term(settings.weight_margin, _margin(settings, batch, ranking_BC, easy_BE)),
     }
     return {name: term for name, term in terms.items() if term.weight}
 
@@ -229,6 +230,17 @@ def _response(batch: Batch, scores: Scores, worst: int = LEVEL_CODES[Level.EXPOS
     clicked, purchased = batch["actions"] > 0, batch["actions"] == Action.PURCHASE.strength
     judged = (batch["levels"] > 0) & (batch["levels"] <= worst)
     return ranking_losses.response(scores.click, scores.purchase, clicked, purchased, judged)
+
+
+def _filtered_log_weights(settings: HccpSettings, batch: Batch) -> tf.Tensor:
+    """[B, C]: log w_i of filtered items, whose mean over a request's is `filtered_weight`; 0 for every other item."""
+    if (settings.filtered_weight, settings.filtered_popularity) == (1.0, 0.0):
+        return tf.zeros_like(batch["levels"], tf.float32)
+    filtered = _among(batch["levels"], Level.FILTERED, Level.FILTERED)
+    logs_BC = settings.filtered_popularity * log_popularity(batch["counts"][:, : tf.shape(filtered)[1]])
+    total_B1 = tf.reduce_logsumexp(tf.where(filtered, logs_BC, ranking_losses.NOTHING), axis=1, keepdims=True)
+    mean_B1 = total_B1 - tf.math.log(tf.maximum(tf.cast(_count(filtered), tf.float32), 1.0))[:, None]
+    return tf.where(filtered, tf.math.log(settings.filtered_weight) + logs_BC - mean_B1, 0.0)
 
 
 def _margin(settings: HccpSettings, batch: Batch, score_BC: tf.Tensor, easy_BE: tf.Tensor) -> tf.Tensor:

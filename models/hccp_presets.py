@@ -32,6 +32,11 @@ def without_filtered() -> HccpSettings:
     return replace(full(), filtered=False)
 
 
+def filtered_weighted(weight: float, popularity: float = 0.0) -> HccpSettings:
+    """full, each filtered item counting that often, on average, and in proportion to popularity to a power."""
+    return replace(full(), filtered_weight=weight, filtered_popularity=popularity)
+
+
 def without_ranked() -> HccpSettings:
     """full, learning nothing from what was ranked and not shown."""
     return replace(full(), ranked=False)
@@ -180,6 +185,14 @@ ABLATIONS = (
     without_filtered, without_ranked, without_easy, without_global, without_local, without_margin_loss, margin_zero,
     margins_reversed,
 )  # fmt: skip
+FILTERED = {
+    "filtered_weight_tenth": partial(filtered_weighted, 0.1),
+    "filtered_weight_third": partial(filtered_weighted, 1 / 3),
+    "filtered_popularity_half": partial(filtered_weighted, 1.0, 0.5),
+    "filtered_popularity_1": partial(filtered_weighted, 1.0, 1.0),
+    "filtered_popularity_2": partial(filtered_weighted, 1.0, 2.0),
+    "filtered_popularity_1_tenth": partial(filtered_weighted, 0.1, 1.0),
+}
 EASY = {
     "easy_drawn_half": partial(easy_drawn, 0.5),
     "easy_drawn_1": partial(easy_drawn, 1.0),
@@ -201,6 +214,7 @@ MARGINS: dict[str, Callable[[], HccpSettings]] = {
 
 PRESETS: dict[str, Callable[[], HccpSettings]] = (
     {preset.__name__: preset for preset in (full, cold, *BASELINES, *ABLATIONS, *SHADOWED)}
+    | FILTERED
     | EASY
     | RANKER_ORDERS
     | MARGINS

@@ -15,6 +15,9 @@ class HccpSettings:
         other objectives `distillation`, `copr`, `rank_flow` and `ranker_order` heed the first, the rest none of them.
     weight_auxiliary: of an objective's term beside its first one.
     ranked, shadow, filtered: whether that level's items are learned from.
+    filtered_weight: how often each filtered item counts in HCCP's denominators, on average over a request's [D].
+    filtered_popularity: among them in proportion to (1 + its conversions) to this power: of what a pre-ranker biased to
+        popularity dropped, the unpopular say least of why [D].
     margin_exposed, margin_ranked, margin_filtered: of hard negatives, in units of the temperature; taken from their
         scores, so that a larger one pushes an item less.
     margin_positive: the other form, in the same units: taken from a positive's score, which has to win by that more.
@@ -40,6 +43,8 @@ class HccpSettings:
     ranked: bool = True
     shadow: bool = False
     filtered: bool = True
+    filtered_weight: float = 1.0
+    filtered_popularity: float = 0.0
     margin_exposed: float = 1.0
     margin_ranked: float = 0.75
     margin_filtered: float = 0.5

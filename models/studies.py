@@ -173,6 +173,15 @@ def hccp_ranker_order() -> Study:
     return Study("hccp", presets(*names), reference="full", sweeps=(Sweep("weight_auxiliary", curve),))
 
 
+def hccp_filtered() -> Study:
+    """Does HCCP keep the tail where what pre-ranking dropped counts less, or the popular of it more?"""
+    weights = ("filtered_weight_tenth", "filtered_weight_third", "full")
+    popularity = ("full", "filtered_popularity_half", "filtered_popularity_1", "filtered_popularity_2")
+    names = dict.fromkeys(("full", "without_filtered", *hccp_presets.FILTERED, "distillation", "exposed_only"))
+    sweeps = (Sweep("filtered_weight", weights), Sweep("filtered_popularity", popularity))
+    return Study("hccp", presets(*names), reference="full", sweeps=sweeps)
+
+
 def hccp_easy() -> Study:
     """Where easy negatives come from: do popular ones keep HCCP from learning popularity, and so keep the tail?"""
     curve = ("full", "easy_drawn_half", "easy_drawn_1")
@@ -221,6 +230,7 @@ STUDIES: dict[str, Callable[[], Study]] = {
     "hccp_baselines": hccp_baselines,
     "hccp_baselines_tuned": hccp_baselines_tuned,
     "hccp_easy": hccp_easy,
+    "hccp_filtered": hccp_filtered,
     "hccp_margins": hccp_margins,
     "hccp_ranker_order": hccp_ranker_order,
     "hccp_shadow": hccp_shadow,

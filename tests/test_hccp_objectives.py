@@ -12,7 +12,7 @@ from models.catalogue import Catalogue
 from models.hccp_bases import Scores
 from models.hccp_inputs import LEVEL_CODES, SIGNATURE
 from models.hccp_objectives import OBJECTIVES
-from models.hccp_presets import EASY, MARGINS, PRESETS, full, sized
+from models.hccp_presets import EASY, FILTERED, MARGINS, PRESETS, full, sized
 from schemas.labels import Level
 
 P, C, E, R, S, F = (LEVEL_CODES[level] for level in Level)
@@ -107,6 +107,25 @@ def test_terms_see_what_they_should(objective):
     auxiliary = {"loss_distillation", "loss_alignment", "loss_tutor", "loss_single", "loss_easy"}
     auxiliary |= {"loss_order"} if objective == "arf" else set()
     assert all(weight == 0.25 for name, (weight, _) in alike.items() if name in auxiliary)
+
+
+@pytest.mark.parametrize(
+    ("weight", "popularity", "share"),
+    [(1.0, 0.0, 1 + 2), (0.5, 0.0, (1 + 2) / 2), (1.0, 1.0, 2 * (1 + 2 * 3) / 4), (1.0, 2.0, 2 * (1 + 2 * 9) / 10)],
+)
+def test_filtered_items_count_as_often_as_the_settings_say(weight, popularity, share):
+    """One bought item of score 0; two filtered ones, of no conversions and score 0, of two and score log 2."""
+    counts = np.zeros((1, 3, 4), np.float32)
+    counts[0, 2, 3] = math.log(3) / 8  # weights 1 to 3 with a power of 1, 1 to 9 with 2; their mean is `weight`
+    batch = batch_of([P, F, F], [4, 0, 0], [4, 0, 0], [1, 9, 9], []) | {
+        "counts": tf.constant(counts), "easy": tf.zeros((1, 0), tf.bool)
+    }  # fmt: skip
+    found = losses(
+        "hybrid", [0, 0, LN2], batch, margin_filtered=0.0, filtered_weight=weight, filtered_popularity=popularity
+    )
+    assert found["loss_global"][1] == pytest.approx(math.log(1 + share), rel=1e-5)
+    assert found["loss_margin"][1] == pytest.approx(4 * math.log(1 + share), rel=1e-5)  # bought: 1 + 1 + 2
+    assert found["loss_local"][1] == pytest.approx(0.0, abs=1e-6)
 
 
 @pytest.mark.parametrize("objective", [name for name, terms in TERMS.items() if terms != {"loss_response"}])
@@ -206,7 +225,7 @@ def test_presets_are_the_list_of_experiments():
     assert len(alike) == len(PRESETS)
 
 
-@pytest.mark.parametrize("preset", [name for name in PRESETS if name not in {*MARGINS, *EASY}])
+@pytest.mark.parametrize("preset", [name for name in PRESETS if name not in {*MARGINS, *EASY, *FILTERED}])
 def test_every_preset_learns_from_a_batch(preset):
     settings = sized(PRESETS[preset](), "tiny")
     model = hccp.Hccp(settings, Catalogue.empty(4, None, 8).grown(np.arange(5, 11)), seed=1)
