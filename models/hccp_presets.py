@@ -67,6 +67,11 @@ def without_global() -> HccpSettings:
     return replace(full(), weight_global=0.0)
 
 
+def order_terms(weight_global: float, weight_local: float = 0.5) -> HccpSettings:
+    """full with other weights of its two ListMLE terms."""
+    return replace(full(), weight_global=weight_global, weight_local=weight_local)
+
+
 def without_local() -> HccpSettings:
     """full, without ListMLE inside the head."""
     return replace(full(), weight_local=0.0)
@@ -185,6 +190,12 @@ ABLATIONS = (
     without_filtered, without_ranked, without_easy, without_global, without_local, without_margin_loss, margin_zero,
     margins_reversed,
 )  # fmt: skip
+WEIGHTS = {
+    "global_tenth": partial(order_terms, 0.1),
+    "global_third": partial(order_terms, 1 / 3),
+    "local_1_without_global": partial(order_terms, 0.0, 1.0),
+    "local_2_without_global": partial(order_terms, 0.0, 2.0),
+}
 FILTERED = {
     "filtered_weight_tenth": partial(filtered_weighted, 0.1),
     "filtered_weight_third": partial(filtered_weighted, 1 / 3),
@@ -214,6 +225,7 @@ MARGINS: dict[str, Callable[[], HccpSettings]] = {
 
 PRESETS: dict[str, Callable[[], HccpSettings]] = (
     {preset.__name__: preset for preset in (full, cold, *BASELINES, *ABLATIONS, *SHADOWED)}
+    | WEIGHTS
     | FILTERED
     | EASY
     | RANKER_ORDERS

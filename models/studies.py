@@ -157,7 +157,7 @@ def hccp_ablations() -> Study:
 def hccp_baselines() -> Study:
     """HCCP and the other objectives on the same samples."""
     names = [preset.__name__ for preset in hccp_presets.BASELINES]
-    return Study("hccp", presets("full", *names), reference="exposed_only")
+    return Study("hccp", presets("full", "without_global", *names), reference="exposed_only")
 
 
 def hccp_shadow() -> Study:
@@ -171,6 +171,14 @@ def hccp_ranker_order() -> Study:
     curve = ("ranker_order_easy_0", "ranker_order_without_shadow", "ranker_order_easy_1", "ranker_order_easy_3")
     names = ("full", "distillation", *curve, "ranker_order_feedback")
     return Study("hccp", presets(*names), reference="full", sweeps=(Sweep("weight_auxiliary", curve),))
+
+
+def hccp_weights() -> Study:
+    """How much of each ListMLE term HCCP wants: the global one has filtered items in its denominators."""
+    of_global = ("without_global", "global_tenth", "global_third", "full")
+    of_local = ("without_global", "local_1_without_global", "local_2_without_global")
+    sweeps = (Sweep("weight_global", of_global), Sweep("weight_local", of_local))
+    return Study("hccp", presets(*dict.fromkeys((*of_global, *of_local))), reference="full", sweeps=sweeps)
 
 
 def hccp_filtered() -> Study:
@@ -234,5 +242,6 @@ STUDIES: dict[str, Callable[[], Study]] = {
     "hccp_margins": hccp_margins,
     "hccp_ranker_order": hccp_ranker_order,
     "hccp_shadow": hccp_shadow,
+    "hccp_weights": hccp_weights,
     "tiny": tiny,
 }

@@ -12,7 +12,7 @@ from models.catalogue import Catalogue
 from models.hccp_bases import Scores
 from models.hccp_inputs import LEVEL_CODES, SIGNATURE
 from models.hccp_objectives import OBJECTIVES
-from models.hccp_presets import EASY, FILTERED, MARGINS, PRESETS, full, sized
+from models.hccp_presets import EASY, FILTERED, MARGINS, PRESETS, WEIGHTS, full, sized
 from schemas.labels import Level
 
 P, C, E, R, S, F = (LEVEL_CODES[level] for level in Level)
@@ -225,7 +225,7 @@ def test_presets_are_the_list_of_experiments():
     assert len(alike) == len(PRESETS)
 
 
-@pytest.mark.parametrize("preset", [name for name in PRESETS if name not in {*MARGINS, *EASY, *FILTERED}])
+@pytest.mark.parametrize("preset", [name for name in PRESETS if name not in {*MARGINS, *EASY, *FILTERED, *WEIGHTS}])
 def test_every_preset_learns_from_a_batch(preset):
     settings = sized(PRESETS[preset](), "tiny")
     model = hccp.Hccp(settings, Catalogue.empty(4, None, 8).grown(np.arange(5, 11)), seed=1)
