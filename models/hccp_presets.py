@@ -32,6 +32,11 @@ def without_filtered() -> HccpSettings:
     return replace(full(), filtered=False)
 
 
+def debiased() -> HccpSettings:
+    """full, its filtered items counting a tenth, and the popular of them most: found on the Taobao slice [D]."""
+    return filtered_weighted(0.1, 1.0)
+
+
 def filtered_weighted(weight: float, popularity: float = 0.0) -> HccpSettings:
     """full, each filtered item counting that often, on average, and in proportion to popularity to a power."""
     return replace(full(), filtered_weight=weight, filtered_popularity=popularity)
@@ -202,7 +207,8 @@ FILTERED = {
     "filtered_popularity_half": partial(filtered_weighted, 1.0, 0.5),
     "filtered_popularity_1": partial(filtered_weighted, 1.0, 1.0),
     "filtered_popularity_2": partial(filtered_weighted, 1.0, 2.0),
-    "filtered_popularity_1_tenth": partial(filtered_weighted, 0.1, 1.0),
+    "filtered_popularity_2_tenth": partial(filtered_weighted, 0.1, 2.0),
+    "filtered_popularity_1_thirtieth": partial(filtered_weighted, 1 / 30, 1.0),
 }
 EASY = {
     "easy_drawn_half": partial(easy_drawn, 0.5),
@@ -224,7 +230,7 @@ MARGINS: dict[str, Callable[[], HccpSettings]] = {
 } | {"positive_margin_added_1": partial(positive_margin, -1.0)}
 
 PRESETS: dict[str, Callable[[], HccpSettings]] = (
-    {preset.__name__: preset for preset in (full, cold, *BASELINES, *ABLATIONS, *SHADOWED)}
+    {preset.__name__: preset for preset in (full, cold, debiased, *BASELINES, *ABLATIONS, *SHADOWED)}
     | WEIGHTS
     | FILTERED
     | EASY

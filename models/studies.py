@@ -157,7 +157,7 @@ def hccp_ablations() -> Study:
 def hccp_baselines() -> Study:
     """HCCP and the other objectives on the same samples."""
     names = [preset.__name__ for preset in hccp_presets.BASELINES]
-    return Study("hccp", presets("full", "without_global", *names), reference="exposed_only")
+    return Study("hccp", presets("full", "debiased", *names), reference="exposed_only")
 
 
 def hccp_shadow() -> Study:
@@ -185,7 +185,9 @@ def hccp_filtered() -> Study:
     """Does HCCP keep the tail where what pre-ranking dropped counts less, or the popular of it more?"""
     weights = ("filtered_weight_tenth", "filtered_weight_third", "full")
     popularity = ("full", "filtered_popularity_half", "filtered_popularity_1", "filtered_popularity_2")
-    names = dict.fromkeys(("full", "without_filtered", *hccp_presets.FILTERED, "distillation", "exposed_only"))
+    names = dict.fromkeys(
+        ("full", "debiased", "without_filtered", *hccp_presets.FILTERED, "distillation", "exposed_only")
+    )
     sweeps = (Sweep("filtered_weight", weights), Sweep("filtered_popularity", popularity))
     return Study("hccp", presets(*names), reference="full", sweeps=sweeps)
 

@@ -41,7 +41,7 @@ WORLDS = {
     "perfect": replace(SMALL, pre_ranking_correlation=1.0),
     "everything": replace(SMALL, hot=10_000, coverage=4.0, planted_items=0.0),
 }
-_HCCP = "exposed_only,distillation,full"
+_HCCP = "exposed_only,distillation,full,debiased"
 PRESETS = {
     **{name: {"increc": "base,na,full", "hccp": _HCCP} for name in JUDGED_WORLDS},
     "clicked": {"increc": "base,base_aligned,boost,na,full,rtg_weight_half,residual_1,masked", "hccp": _HCCP},
