@@ -185,9 +185,7 @@ def hccp_filtered() -> Study:
     """Does HCCP keep the tail where what pre-ranking dropped counts less, or the popular of it more?"""
     weights = ("filtered_weight_tenth", "filtered_weight_third", "full")
     popularity = ("full", "filtered_popularity_half", "filtered_popularity_1", "filtered_popularity_2")
-    names = dict.fromkeys(
-        ("full", "debiased", "without_filtered", *hccp_presets.FILTERED, "distillation", "exposed_only")
-    )
+    names = ("full", "debiased", "without_filtered", *hccp_presets.FILTERED, "distillation", "exposed_only")
     sweeps = (Sweep("filtered_weight", weights), Sweep("filtered_popularity", popularity))
     return Study("hccp", presets(*names), reference="full", sweeps=sweeps)
 

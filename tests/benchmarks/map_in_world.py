@@ -35,7 +35,7 @@ DIALS = {
     "planted_taste": (0.0, 1.5),  # what the channels miss by construction
 }
 PRESETS = {
-    "hccp": "exposed_only,distillation,ranker_order_easy_1,full",
+    "hccp": "exposed_only,distillation,full,debiased",
     "increc": "base,base_aligned,na,full",
 }
 
@@ -50,8 +50,12 @@ class Table:
 
 
 PRE_RANKERS = (
-    Table("Pre-rankers against one that learned from exposures", "exposed_only", ("incumbent", "distillation", "full")),
-    Table("Pre-rankers against the incumbent", "incumbent", ("oracle", "distillation", "ranker_order_easy_1", "full")),
+    Table(
+        "Pre-rankers against one that learned from exposures",
+        "exposed_only",
+        ("incumbent", "distillation", "full", "debiased"),
+    ),
+    Table("Pre-rankers against the incumbent", "incumbent", ("oracle", "distillation", "full", "debiased")),
 )
 CHANNELS = Table(
     "One channel more, with a quota of 10 of the 50 that pre-ranking keeps", "none",
