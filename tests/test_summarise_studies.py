@@ -78,6 +78,12 @@ def test_the_page_counted_by_hand(roots):
     assert not any(path.split("=")[-1] in text for path in roots)
 
 
+def test_one_roots_metrics_stand_in_one_table(roots):
+    lines = summary(roots[:1], WRITTEN, "x").splitlines()
+    assert [line for line in lines if line.startswith("| variant")] == ["| variant | ISH@10 | ASH@10, tail |"]
+    assert "| exposed_only | 0.0 ±0.0 % (reference) | 0.0 ±0.0 % (reference) |" in lines
+
+
 def test_it_is_a_function_of_the_roots(roots):
     assert summary(roots, WRITTEN, "x") == summary(roots, WRITTEN, "x")
 

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/summarise_studies.py ROOT... --written 2026-11-30 --hardware "2 cores, no GPU" > page.md
 
-A section a study, a table a metric: a row a variant, a column a root. A root's name is its folder's; NAME=ROOT
-gives it another. `--study NAME` keeps to these; it may be given more than once.
+A section a study: of one root a table with a column a metric, of several a table a metric with a column a root. A
+root's name is its folder's; NAME=ROOT gives it another. `--study NAME` keeps to these; it may be given more than once.
 """
 
 import argparse
@@ -154,22 +154,30 @@ def section(name: str, everywhere: Sequence[Found]) -> list[str]:
     asks = " ".join(STUDIES[name.partition("-")[0]].__doc__.split())
     lines = [f"## {name}", "", f"{asks} Reference: `{study.reference}`.", ""]
     lines += [*map(about, everywhere), ""]
-    for metric, segment in _TABLES[study.model]:
-        if any(scored.support(metric, segment) for scored, _ in known.values()):
-            lines += table(metric, segment, study, known)
+    there = [
+        (metric, segment)
+        for metric, segment in _TABLES[study.model]
+        if any(scored.support(metric, segment) for scored, _ in known.values())
+    ]
+    for columns in [there] if len(known) == 1 else [[each] for each in there]:
+        lines += table(columns, study, known)
     return lines
 
 
-def table(metric: str, segment: str, study: Study, known: dict[str, tuple[Scores, Comparison]]) -> list[str]:
-    """A metric's rows in a segment, the study's variants first and in its order, then what needs no training."""
-    cuts = {label: scores.middle(scored.cuts(metric)) for label, (scored, _) in known.items()}
+def table(columns: Sequence[tuple[str, str]], study: Study, known: dict[str, tuple[Scores, Comparison]]) -> list[str]:
+    """Metrics in segments, of each root; the study's variants first and in its order, then what needs no training."""
     variants = dict.fromkeys(each.name for each in study.variants)
     variants |= dict.fromkeys(name for scored, _ in known.values() for name in scored.variants)
-    where = "" if segment == "all" else f", {segment}"
-    heads = [f"{label}, {scores.label(metric, cuts[label])}{where}" for label in known]
+    heads, keys = [], []
+    for metric, segment in columns:
+        for label, (scored, made) in known.items():
+            k = scores.middle(scored.cuts(metric))
+            of = f"{label}, " if len(known) > 1 else ""
+            heads.append(f"{of}{scores.label(metric, k)}{'' if segment == 'all' else f', {segment}'}")
+            keys.append((scored, made, (metric, segment, k)))
     lines = ["| variant | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     for variant in variants:
-        cells = [cell(scored, made, variant, (metric, segment, cuts[label])) for label, (scored, made) in known.items()]
+        cells = [cell(scored, made, variant, key) for scored, made, key in keys]
         lines.append(f"| {variant} | " + " | ".join(cells) + " |")
     return [*lines, ""]
 
