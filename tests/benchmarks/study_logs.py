@@ -7,7 +7,7 @@ studies are run, and summarise_studies.py's page is printed. What is there alrea
 
     taobao_slice   tests/data/taobao/events.parquet, a day to learn from and one to judge on, as in the first command
     taobao_shadow  the same file with shadow scores of 16 items a request: two days to learn from, two to judge on
-    taobao         SSLRec's tmall, whole: two days to learn from, one to judge on
+    taobao         SSLRec's tmall, whole: the same dates
     retailrocket   SSLRec's retail_rocket: 14 days to learn from, 6 to judge on
     movielens      MovieLens 100K: 11 days to learn from, 3 to judge on
     trivago        RecSys Challenge 2019: real lists
@@ -67,7 +67,7 @@ LOGS = {
         "taobao", (date(2017, 11, 26), date(2017, 12, 2)), (date(2017, 11, 28), date(2017, 12, 1)), judged=2,
         shadow_ranked=16,
     ),
-    "taobao": Log("taobao_subset", (date(2017, 11, 26), date(2017, 12, 1)), (date(2017, 11, 28), date(2017, 11, 30))),
+    "taobao": Log("taobao_subset", (date(2017, 11, 26), date(2017, 11, 30)), (date(2017, 11, 28), date(2017, 11, 29))),
     "retailrocket": Log(
         "retailrocket", (date(2015, 5, 11), date(2015, 6, 7)), (date(2015, 5, 18), date(2015, 6, 6)), judged=6
     ),
