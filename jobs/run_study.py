@@ -10,9 +10,9 @@ not finite, is left out and named at the end. The page gives means, their spread
 study's reference with paired bootstrap intervals over requests, segments, what a request costs, and of IncRec a picture
 of the item vectors.
 
-A study with a grid is tuned first: each variant learns with each combination of the grid from all those dates but the
-last, is measured on that one, and keeps the combination of the best IncF@K or ISH@K, K the middle cut-off.
-What was tried is a study of its own, NAME-tuning.
+A study with a grid is tuned first: of the dates to learn from the last ones, as many as are judged on later and at most
+all but the first, are measured on; each variant learns from the others with each combination of the grid, and keeps the
+combination of the best IncF@K or ISH@K, K the middle cut-off. What was tried is a study of its own, NAME-tuning.
 
 Reads:  what train_increc and evaluate_increc read, or train_hccp and evaluate_hccp, of the dates; of a simulated world
         logs and landing/_truth of LAST
@@ -95,9 +95,10 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
 
 
 def tuned(arguments: argparse.Namespace, name: str, study: Study) -> Study:
-    """The study with what each variant earned most with on the day before the one that is reported."""
-    *days, day = arguments.days
-    _, compared, faults = run(arguments, f"{name}-tuning", studies.tried(study), days, [day], tuning=True)
+    """The study with what each variant earned most with on the last dates before those that are reported."""
+    dates = min(len(arguments.judged), len(arguments.days) - 1)
+    learned, judged = arguments.days[:-dates], arguments.days[-dates:]
+    _, compared, faults = run(arguments, f"{name}-tuning", studies.tried(study), learned, judged, tuning=True)
     try:
         best = studies.with_best(study, headline(compared))
     except ValueError as fault:
@@ -175,7 +176,7 @@ def plan(root: str, name: str, study: Study, days: list[date], judge: SeveralDat
     ]
 
 
-def measured(cell: Cell, study: Study, variant: Variant | None, days: list[date], judge: evaluation.Judge) -> dict:
+def measured(cell: Cell, study: Study, variant: Variant | None, days: list[date], judge: SeveralDates) -> dict:
     """Variant -> what it earned in each request; a variant is trained first, None stands for those that need not be."""
     if variant is None:
         return {name: found for (name, _), found in judge.measure([]).items()}
@@ -188,7 +189,7 @@ def measured(cell: Cell, study: Study, variant: Variant | None, days: list[date]
     return {name: values for (name, _), values in found.items()}
 
 
-def measure_costs(cells: list[Cell], days: list[date], judge: evaluation.Judge) -> None:
+def measure_costs(cells: list[Cell], days: list[date], judge: SeveralDates) -> None:
     """Time the first seed's models that nobody has timed yet, all at the end, when nothing else of the study runs."""
     for cell in cells if judge.requests else ():
         model = model_of(cell, days)

@@ -58,7 +58,8 @@ def assemble(
 
     Args:
         batch: COLUMNS of hccp_samples.
-        counts: `counts_by_row` of each date, by the days since 1970: a request sees those of its own date.
+        counts: `counts_by_row` of each date, by the days since 1970: a request sees those of its own date; easy
+            negatives are drawn by those of the batch's newest.
     """
     items, levels = batch["item_ids"], batch["levels"]
     rows = items.map(catalogue.lookup_hiding(items.values, settings.unknown_share, random))
@@ -102,7 +103,7 @@ def _easy(
     """
     listed = listed if len(listed) else np.array([PADDING])
     in_batch = listed[random.integers(0, len(listed), (requests, settings.in_batch_easy))]
-    chances = np.exp(settings.easy_popularity * log_popularity(counts[catalogue.first_row :].astype(np.float64)))
+    chances = np.exp(settings.easy_popularity * log_popularity(counts[catalogue.first_row :]).astype(np.float64))
     drawn = random.choice(len(chances), (requests, settings.catalogue_easy), p=chances / chances.sum())
     everywhere = catalogue.first_row + drawn
     return np.concatenate([in_batch, everywhere], axis=1).astype(np.int32)

@@ -28,18 +28,25 @@ class Term(NamedTuple):
 
 
 def hybrid(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[str, Term]:
-    """HCCP: L = w_r L_response + w_g L_global + w_l L_local + w_m L_margin; a weight of 0 leaves the term out."""
+    """HCCP: L = w_r L_response + w_g L_global + w_l L_local + w_m L_margin; a weight of 0 leaves the term out.
+
+    In the denominators of L_global and L_margin a filtered item's e^s counts w_i times [D], which is a margin of
+    -t log w_i.
+    """
     own, easy_BE = _own(batch, scores), _easy_scores(batch, scores)
-    ranking_BC = own.ranking + _filtered_log_weights(settings, batch)
-    placed = _among(batch["levels"], Level.PURCHASED, Level.SHADOW)
+    log_weights_BC = _filtered_log_weights(settings, batch)
+    ranks, placed = batch["ranks"], _among(batch["levels"], Level.PURCHASED, Level.SHADOW)
     in_list = batch["levels"] > 0  # among filtered items no order is known: they are in denominators alone
     terms = {
         "loss_response": Term(settings.weight_response, _response(batch, own)),
         "loss_global": Term(
-            settings.weight_global, ranking_losses.list_mle(ranking_BC, batch["ranks"], in_list, placed)
+            settings.weight_global, ranking_losses.list_mle(own.ranking + log_weights_BC, ranks, in_list, placed)
         ),
-        "loss_local": Term(settings.weight_local, ranking_losses.list_mle(own.ranking, batch["ranks"], placed)),
-        "loss_margin": Term(settings.weight_margin, _margin(settings, batch, ranking_BC, easy_BE)),
+        "loss_local": Term(settings.weight_local, ranking_losses.list_mle(own.ranking, ranks, placed)),
+        "loss_margin": Term(
+            settings.weight_margin,
+            _margin(settings, batch, own.ranking + settings.temperature * log_weights_BC, easy_BE),
+        ),
     }
     return {name: term for name, term in terms.items() if term.weight}
 

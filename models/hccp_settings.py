@@ -70,6 +70,8 @@ class HccpSettings:
     def __post_init__(self):
         if not (self.weight_response or self.weight_global or self.weight_local or self.weight_margin):
             raise ValueError("every weight of a loss term is 0: nothing would be learned")
+        if self.filtered_weight <= 0:
+            raise ValueError(f"filtered_weight is {self.filtered_weight}, should be above 0; filtered=False is none")
 
     @property
     def levels(self) -> tuple[Level, ...]:

@@ -80,8 +80,9 @@ def test_levels_left_out_play_no_part():
 @pytest.mark.parametrize(("popularity", "share"), [(0.0, 1 / 5), (0.5, 4 / 8), (1.0, 16 / 20)])
 def test_popular_items_are_easy_negatives_as_often_as_the_settings_say(popularity, share):
     catalogue, draws = catalogue_of([5, 6, 7, 8, 9]), 20_000
-    stats = pa.table({name: [15] for name in ("item_id", *hccp_inputs.COUNTS)} | {"item_id": [9]})
-    counts = dict.fromkeys((0, 1), hccp_inputs.counts_by_row(catalogue, stats))  # the others have none: 16 to 1 each
+    stats = pa.table({name: [400] for name in hccp_inputs.COUNTS} | {"item_id": [9], "conversions": [15]})
+    none = stats.slice(0, 0)
+    counts = {0: hccp_inputs.counts_by_row(catalogue, none), 1: hccp_inputs.counts_by_row(catalogue, stats)}  # 16 to 1
     settings = replace(full(), easy_popularity=popularity, in_batch_easy=0, catalogue_easy=draws)
     rows = hccp_inputs.assemble(two_requests(), catalogue, counts, settings, np.random.default_rng(0))["rows"][:, 4:]
     assert {*np.unique(rows)} == {5, 6, 7, 8, 9}

@@ -113,19 +113,29 @@ def test_terms_see_what_they_should(objective):
     ("weight", "popularity", "share"),
     [(1.0, 0.0, 1 + 2), (0.5, 0.0, (1 + 2) / 2), (1.0, 1.0, 2 * (1 + 2 * 3) / 4), (1.0, 2.0, 2 * (1 + 2 * 9) / 10)],
 )
-def test_filtered_items_count_as_often_as_the_settings_say(weight, popularity, share):
-    """One bought item of score 0; two filtered ones, of no conversions and score 0, of two and score log 2."""
-    counts = np.zeros((1, 3, 4), np.float32)
-    counts[0, 2, 3] = math.log(3) / 8  # weights 1 to 3 with a power of 1, 1 to 9 with 2; their mean is `weight`
-    batch = batch_of([P, F, F], [4, 0, 0], [4, 0, 0], [1, 9, 9], []) | {
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_filtered_items_count_as_often_as_the_settings_say(weight, popularity, share, temperature):
+    """A bought item, a ranked one, and two filtered ones: of no conversions and e^(s/t) 1, of two and 2."""
+    counts = np.zeros((1, 4, 4), np.float32)
+    counts[0, :, 3] = math.log(9) / 8, math.log(9) / 8, 0, math.log(3) / 8  # filtered: 1 to 3, with a power of 2 1 to 9
+    batch = batch_of([P, R, F, F], [4, 0, 0, 0], [4, 0, 0, 0], [1, 8, 9, 9], []) | {
         "counts": tf.constant(counts), "easy": tf.zeros((1, 0), tf.bool)
     }  # fmt: skip
-    found = losses(
-        "hybrid", [0, 0, LN2], batch, margin_filtered=0.0, filtered_weight=weight, filtered_popularity=popularity
-    )
-    assert found["loss_global"][1] == pytest.approx(math.log(1 + share), rel=1e-5)
-    assert found["loss_margin"][1] == pytest.approx(4 * math.log(1 + share), rel=1e-5)  # bought: 1 + 1 + 2
-    assert found["loss_local"][1] == pytest.approx(0.0, abs=1e-6)
+    last = temperature * LN2
+    changes = {"margin_ranked": 0.0, "margin_filtered": 0.0, "temperature": temperature}
+    found = losses("hybrid", [0, 0, 0, last], batch, filtered_weight=weight, filtered_popularity=popularity, **changes)
+    assert found["loss_margin"][1] == pytest.approx(4 * math.log(2 + share), rel=1e-5)  # bought: 1 + 1 + 2
+    assert found["loss_local"][1] == pytest.approx(LN2 / 2, rel=1e-5)
+    if temperature == 1.0:
+        assert found["loss_global"][1] == pytest.approx((math.log(2 + share) + math.log(1 + share)) / 2, rel=1e-5)
+
+
+def test_a_request_without_filtered_items_has_nothing_to_weigh():
+    batch = batch_of([P, R], [4, 0], [4, 0], [1, 8], [True])
+    weighed = losses("hybrid", [1, 0, 0], batch, filtered_weight=0.1, filtered_popularity=1.0)
+    assert weighed == losses("hybrid", [1, 0, 0], batch)
+    with pytest.raises(ValueError, match="filtered_weight is 0, should be above 0"):
+        replace(full(), filtered_weight=0)
 
 
 @pytest.mark.parametrize("objective", [name for name, terms in TERMS.items() if terms != {"loss_response"}])

@@ -253,6 +253,18 @@ def test_a_batch_without_some_group_still_has_a_finite_loss_and_gradient():
     assert np.isfinite(model.item_vectors(CATALOGUE.item_ids)).all()
 
 
+def test_no_weights_of_two_seeds_are_alike():
+    """Towers, roles and seeds: whatever is not all one number begins with numbers of its own."""
+    begins = [
+        tuple(np.ravel(weight)[:3])
+        for seed in range(12)
+        for weight in IncRec(TINY, CATALOGUE, seed).get_weights()
+        if np.ndim(weight) == 2 and np.ptp(weight)
+    ]
+    assert len(begins) > 12 * 4
+    assert len({*begins}) == len(begins)
+
+
 def test_presets_are_what_models_md_says():
     towers = {name: {*IncRec(sized(preset(), "tiny"), CATALOGUE, 1).user_towers} for name, preset in PRESETS.items()}
     assert towers["base"] == towers["boost"] == {"basic"}

@@ -171,7 +171,7 @@ def test_the_last_dates_are_judged_on_and_the_others_learned_from(tmp_path):
         write_samples(tmp_path, day)
         write_stats(tmp_path, day)
     write_logs(tmp_path)
-    tiny_root.put_delta(tmp_path, "retrievals", INCREC_DAY - timedelta(1), [("r77", "hot", [1], [])])
+    tiny_root.put_delta(tmp_path, "retrievals", INCREC_DAY - timedelta(1), [("r05", "hot", [1], [])])  # no swing
     flags = ("--size", "tiny", "--seeds", "1", "--judged", "2")
     run(tmp_path, "increc_presets", INCREC_DAY - timedelta(2), INCREC_DAY, *flags)
     name, learned = "studies/increc_presets-tiny", INCREC_DAY - timedelta(2)
@@ -179,9 +179,32 @@ def test_the_last_dates_are_judged_on_and_the_others_learned_from(tmp_path):
     assert manifest["days"] == [str(learned)]
     supports = {key: support for key, (_, support) in rows_of(tmp_path, name, INCREC_DAY).items()}
     assert supports["base", 1, "inc", "all", 100] == 2 * 30  # an ITG item a request
+    assert {"hot_items", "hot_deeper"} <= {key[0] for key in supports}
+    assert "swing_deeper" not in {key[0] for key in supports}  # the others would be of twice its requests
     html = (tmp_path / "reports/studies/increc_presets-tiny/study.html").read_text()
     assert "learned from 2020-01-13, from nothing" in Page(html).text
     assert "the same requests of 2020-01-14 to 2020-01-15" in Page(html).text
+
+
+class OfOneDate:
+    """A judge of so many requests that says whose cost it was asked for."""
+
+    def __init__(self, day, requests):
+        self.day, self.requests, self.settings = day, requests, None
+
+    def measure(self, models, untrained=True):
+        assert self.requests
+        return {("random", 0): [*hits([1] * self.requests)]}
+
+    def cost(self, model):
+        return [{"value": self.day}]
+
+
+def test_a_date_without_requests_is_no_hindrance():
+    together = SeveralDates([OfOneDate(FIRST, 4), OfOneDate(LAST, 0)])
+    (found,) = together.measure([]).values()
+    assert found[0].requests.tolist() == [0, 1, 2, 3]
+    assert together.cost(None) == [{"value": FIRST}]
 
 
 def test_the_page(done):

@@ -10,7 +10,7 @@ from jobs import run_study
 from jobs.command import WorkFailedError
 from models.per_request import PerRequest
 from models.studies import STUDIES, Study, Sweep, Variant, presets, tried, tuned, with_best
-from tests.test_evaluate_increc import DAY, REQUESTS, write_logs, write_samples, write_stats
+from tests.test_evaluate_increc import DAY, write_logs, write_samples, write_stats
 from tests.test_run_study import rows_of
 from tests.tiny_root import put_delta
 
@@ -79,22 +79,22 @@ def root(tmp_path):
     return tmp_path
 
 
-def run(root, monkeypatch, earned) -> list:
+def run(root, monkeypatch, earned, *flags) -> list:
     """Run ASKED with cells that hold what `earned(settings)` says; returns what was trained on and judged by."""
     monkeypatch.setitem(STUDIES, "increc_presets", lambda: ASKED)
     seen = []
 
     def measured(cell, study, variant, days, judge):
         value = earned(study.settings(variant)) if variant else 0.1
-        seen.append((cell.study, cell.name, [*days], judge.day))
+        seen.append((cell.study, cell.name, [*days], [*judge.days]))
         each = PerRequest.summed(
-            ("inc_filtered", "all", 100), np.arange(REQUESTS), np.full(REQUESTS, value), by_request=True
+            ("inc_filtered", "all", 100), np.arange(judge.requests), np.full(judge.requests, value), by_request=True
         )
         return {cell.variant: [each]}
 
     monkeypatch.setattr(run_study, "measured", measured)
     words = ["--root", str(root), "--date", f"{DAY - timedelta(2)}..{DAY}", "--study", "increc_presets"]
-    arguments = run_study.parsed([*words, "--size", "tiny"])
+    arguments = run_study.parsed([*words, "--size", "tiny", *flags])
     run_study.main(arguments, *arguments.date)
     return seen
 
@@ -108,8 +108,8 @@ def test_tuning_sees_neither_the_reported_date_nor_another_budget(root, monkeypa
 
     seen = run(root, monkeypatch, earned)
     first, second = DAY - timedelta(2), DAY - timedelta(1)
-    assert {(study, *days, judged) for study, _, days, judged in seen} == {
-        ("increc_presets-tuning", first, second), ("increc_presets", first, second, DAY),
+    assert split(seen) == {
+        ("increc_presets-tuning", (first,), (second,)), ("increc_presets", (first, second), (DAY,)),
     }  # fmt: skip
     assert [name for study, name, *_ in seen if study == "increc_presets"] == [
         "untrained-seed0", "full-seed1", "base-seed1", "full-seed2", "base-seed2",
@@ -120,6 +120,22 @@ def test_tuning_sees_neither_the_reported_date_nor_another_budget(root, monkeypa
     assert reported["base", 2] == pytest.approx(0.3 + 0.2)
     assert (root / "reports/studies/increc_presets-tuning/study.html").exists()
     assert run(root, monkeypatch, earned) == []  # all there already, and chosen alike
+
+
+def split(seen) -> set:
+    """Study, what it learned from, what it was judged on."""
+    return {(study, tuple(days), tuple(judged)) for study, _, days, judged in seen}
+
+
+def test_of_few_dates_all_but_the_first_are_tuned_on_and_none_that_is_reported(root, monkeypatch):
+    days = [DAY - timedelta(n) for n in (3, 2, 1, 0)]
+    write_samples(root, days[0])
+    write_stats(root, days[0])
+    put_delta(root, "retrievals", days[1], [("r00", "hot", [1], [])])
+    asked = ("--judged", "2", "--date", f"{days[0]}..{DAY}")
+    assert split(run(root, monkeypatch, lambda settings: settings.learning_rate, *asked)) == {
+        ("increc_presets-tuning", (days[0],), (days[1],)), ("increc_presets", (days[0], days[1]), (days[2], DAY)),
+    }  # fmt: skip
 
 
 def test_a_combination_that_diverges_is_passed_over_and_a_variant_of_nothing_else_is_said(root, monkeypatch):

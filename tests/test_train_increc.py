@@ -185,3 +185,15 @@ def test_an_unknown_preset_is_a_bad_argument(capsys):
         train_increc.arg_parser().parse_args(["--root", "r", "--date", "2020-01-01", "--preset", "base,best"])
     assert stopped.value.code == 2
     assert "no preset named 'best'; there are base, boost, ori, na, full, full_request" in capsys.readouterr().err
+
+
+def test_no_two_uses_of_a_seed_share_a_random_stream(tmp_path, monkeypatch):
+    """The order of each epoch and the draws of each of its steps: two epochs of three batches."""
+    plant(tmp_path, FIRST, seed=0, count=100)
+    keys, generator = [], np.random.default_rng
+    monkeypatch.setattr(np.random, "default_rng", lambda key: (keys.append(key), generator(key))[1])
+    train(tmp_path, FIRST, "--size", "tiny")
+    steps = -(-100 // increc_presets.sized(increc_presets.full(), "tiny").batch_requests)
+    streams = {tuple(np.random.SeedSequence(key).generate_state(4)) for key in keys}
+    epochs = increc_presets.sized(increc_presets.full(), "tiny").epochs
+    assert len(streams) == len(keys) == epochs * (1 + steps)

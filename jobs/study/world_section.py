@@ -1,4 +1,4 @@
-"""What a simulated world was like on the judged date: what its users did, and what each stage kept of what they like.
+"""What a simulated world was like on the last judged date: what its users did, what each stage kept of what they like.
 
 The test is fair only where clicks are as rare as they are, and where a stage loses much of what is truly good.
 """

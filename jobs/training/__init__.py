@@ -20,7 +20,7 @@ from schemas.logs import items
 from schemas.storage import Root
 from schemas.table import Table
 
-# What a random stream is for. NumPy takes a key that ends in 0 for the same key without it: none of them is 0.
+# What a random stream is for: without it [seed, day, epoch 0] were the same key as [seed, day, epoch 0, step 0].
 _ORDER, _DRAWS = 1, 2
 
 

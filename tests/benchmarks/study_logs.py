@@ -3,14 +3,15 @@
     python tests/benchmarks/study_logs.py ROOTS LOG=FILE... --study NAME --written DATE --hardware TEXT
 
 Each log is replayed into a root of its own below ROOTS, ingested and labelled, samples of both models are built, the
-studies are run, and summarise_studies.py's page is printed. What is there already is not made again. LOG is one of
+studies are run, and summarise_studies.py's page is printed. A root that has all its samples is not made again; remove
+one that is of another file. Exits with 1, after the page, where a study could not be finished. LOG is one of
 
     taobao_slice   tests/data/taobao/events.parquet, a day to learn from and one to judge on, as in the first command
     taobao_shadow  the same file with shadow scores of 16 items a request: two days to learn from, two to judge on
-    taobao         SSLRec's tmall, whole: the same dates
+    taobao         SSLRec's tmall, whole: dates as taobao_slice
     retailrocket   SSLRec's retail_rocket: 14 days to learn from, 6 to judge on
     movielens      MovieLens 100K: 11 days to learn from, 3 to judge on
-    trivago        RecSys Challenge 2019: real lists
+    trivago        RecSys Challenge 2019, 7 and 8 November: real lists, a day to learn from and one to judge on
 
 Sources and terms: `python -m jobs.replay_events --help`.
 """
@@ -25,6 +26,7 @@ from judge_in_world import run
 from summarise_studies import summary
 
 from jobs import run_study
+from jobs.command import WorkFailedError
 from jobs.replay.settings import ListSettings, Settings
 from jobs.replay.sources import SOURCES
 from jobs.replay_events import replay
@@ -41,7 +43,8 @@ _MADE = ("label_target_groups", "build_user_histories", "build_item_stats", "bui
 class Log:
     """One log: whose it is, the dates that are landed, those with samples, and how many of these are judged on.
 
-    Landed are some dates before the samples, for histories, and one after them, whose actions their windows reach.
+    Landed are some dates before the samples, for histories, and one after them, whose actions their windows reach;
+    Trivago's slice has neither.
     """
 
     source: str
@@ -90,12 +93,11 @@ def make(root: str, log: Log, events: str) -> None:
         run(root, job, *log.sampled)
 
 
-def study(root: str, log: Log, name: str, flags: Sequence[str]) -> None:
-    """Run a study over all the log's dates with samples."""
+def study(root: str, log: Log, name: str, flags: Sequence[str]) -> argparse.Namespace:
+    """run_study's arguments for all the log's dates with samples; stops the program where they make no sense."""
     first, last = log.sampled
     words = ["--root", root, "--date", f"{first}..{last}", "--study", name, "--judged", str(log.judged), *flags]
-    arguments = run_study.parsed(words)
-    run_study.main(arguments, *arguments.date)
+    return run_study.parsed(words)
 
 
 def parsed(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -116,17 +118,24 @@ def parsed(words: Sequence[str] | None = None) -> argparse.Namespace:
     return arguments
 
 
-def main(arguments: argparse.Namespace) -> str:
-    """The page."""
+def main(arguments: argparse.Namespace) -> tuple[str, list[str]]:
+    """The page, and what could not be finished."""
     flags = ["--seeds", arguments.seeds] if arguments.seeds else []
     roots = {name: f"{arguments.roots}/{name}" for name, _ in arguments.logs}
+    asked = {name: [study(root, LOGS[name], each, flags) for each in arguments.study] for name, root in roots.items()}
+    faults = []
     for name, file in arguments.logs:
         make(roots[name], LOGS[name], file)
-        for asked in arguments.study:
-            study(roots[name], LOGS[name], asked, flags)
-    return summary([f"{name}={root}" for name, root in roots.items()], arguments.written, arguments.hardware,
-                   arguments.study)  # fmt: skip
+        for each in asked[name]:
+            try:
+                run_study.main(each, *each.date)
+            except WorkFailedError as fault:  # the others, and the page, are worth having
+                faults.append(f"{name}, {each.study}: {fault}")
+    named = [f"{name}={root}" for name, root in roots.items()]
+    return summary(named, arguments.written, arguments.hardware, arguments.study), faults
 
 
 if __name__ == "__main__":
-    sys.stdout.write(main(parsed()))
+    page, faults = main(parsed())
+    sys.stdout.write(page)
+    sys.exit("\n".join(faults) or None)

@@ -136,6 +136,8 @@ def compared(found: Found) -> tuple[Scores, Comparison]:
 
 def about(found: Found) -> str:
     """One line on what a root is and what of it was measured."""
+    if "judged" not in found.settings:
+        raise ValueError(f"{found.name} of {found.label} is of an earlier version: run the study again")
     learned, judged = (
         numbers.span([date.fromisoformat(day) for day in found.settings[which]]) for which in ("days", "judged")
     )
