@@ -75,7 +75,10 @@ class ItemNeighbours:
         items = len(self.columns)
         reached = rows[:, None] * items + self.columns[columns]
         weight = weights[:, None] * self.weights[columns]
-        return np.bincount(reached.ravel(), weight.ravel(), requests * items).reshape(requests, items)
+        summed = np.bincount(reached.ravel(), weight.ravel(), requests * items)
+        return summed.astype(np.float64, copy=False).reshape(
+            requests, items
+        )  # of nothing NumPy counts in whole numbers
 
 
 def _last_of_each_user(users: np.ndarray, columns: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray]:

@@ -261,6 +261,13 @@ def test_two_orders_fused_by_hand():
     np.testing.assert_allclose(baselines.fused(*scorers, 0.25)(1, 2), [equal], rtol=1e-6)
 
 
+def test_from_nothing_nothing_is_reached():
+    near, none = ItemNeighbours.fit(USERS, COLUMNS, 5, neighbours=2, longest=50), np.zeros(0, np.int64)
+    reached = near.spread(none, none, np.zeros(0), requests=3)
+    assert reached.dtype == np.float64
+    assert reached.tolist() == np.zeros((3, 5)).tolist()
+
+
 def test_spreading_in_pieces_changes_nothing(monkeypatch):
     near = ItemNeighbours.fit(USERS, COLUMNS, 5, neighbours=2, longest=50)
     lists, catalogue = Ragged.of([[10], [20, 30], [], [40], [30]]), np.array([10, 20, 30, 40, 50])
