@@ -7,7 +7,7 @@ studies are run, and summarise_studies.py's page is printed. A root that has all
 one that is of another file. Exits with 1, after the page, where a study could not be finished. LOG is one of
 
     taobao_slice   tests/data/taobao/events.parquet, a day to learn from and one to judge on, as in the first command
-    taobao_shadow  the same file with shadow scores of 16 items a request: two days to learn from, two to judge on
+    taobao_shadow  the same file with shadow scores of 16 items a request: two days to learn from, one to judge on
     taobao         SSLRec's tmall, whole: dates as taobao_slice
     retailrocket   SSLRec's retail_rocket: 14 days to learn from, 6 to judge on
     movielens      MovieLens 100K: 11 days to learn from, 3 to judge on
@@ -67,8 +67,7 @@ def days(first: date, last: date) -> list[date]:
 LOGS = {
     "taobao_slice": Log("taobao", (date(2017, 11, 26), date(2017, 11, 30)), (date(2017, 11, 28), date(2017, 11, 29))),
     "taobao_shadow": Log(
-        "taobao", (date(2017, 11, 26), date(2017, 12, 2)), (date(2017, 11, 28), date(2017, 12, 1)), judged=2,
-        shadow_ranked=16,
+        "taobao", (date(2017, 11, 26), date(2017, 12, 1)), (date(2017, 11, 28), date(2017, 11, 30)), shadow_ranked=16
     ),
     "taobao": Log("taobao_subset", (date(2017, 11, 26), date(2017, 11, 30)), (date(2017, 11, 28), date(2017, 11, 29))),
     "retailrocket": Log(
