@@ -103,9 +103,13 @@ def _easy(
     """
     listed = listed if len(listed) else np.array([PADDING])
     in_batch = listed[random.integers(0, len(listed), (requests, settings.in_batch_easy))]
-    chances = np.exp(settings.easy_popularity * log_popularity(counts[catalogue.first_row :]).astype(np.float64))
-    drawn = random.choice(len(chances), (requests, settings.catalogue_easy), p=chances / chances.sum())
-    everywhere = catalogue.first_row + drawn
+    drawn = random.random((requests, settings.catalogue_easy))
+    if settings.easy_popularity:
+        logs = log_popularity(counts[catalogue.first_row :]).astype(np.float64)
+        upto = np.cumsum(np.exp(settings.easy_popularity * logs))
+        everywhere = catalogue.first_row + np.searchsorted(upto / upto[-1], drawn, side="right")
+    else:  # a batch need not weigh the whole catalogue
+        everywhere = catalogue.first_row + np.floor(drawn * (catalogue.rows - catalogue.first_row))
     return np.concatenate([in_batch, everywhere], axis=1).astype(np.int32)
 
 

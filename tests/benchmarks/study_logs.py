@@ -20,12 +20,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 from judge_in_world import run
 from summarise_studies import summary
 
-from jobs import run_study
+from jobs import command, run_study
 from jobs.command import WorkFailedError
 from jobs.replay.settings import ListSettings, Settings
 from jobs.replay.sources import SOURCES
@@ -61,7 +61,7 @@ class Log:
 
 
 def days(first: date, last: date) -> list[date]:
-    return [first + timedelta(n) for n in range((last - first).days + 1)]
+    return command.dates(f"{first}..{last}")
 
 
 LOGS = {
@@ -92,7 +92,7 @@ def make(root: str, log: Log, events: str) -> None:
         run(root, job, *log.sampled)
 
 
-def study(root: str, log: Log, name: str, flags: Sequence[str]) -> argparse.Namespace:
+def arguments_of(root: str, log: Log, name: str, flags: Sequence[str]) -> argparse.Namespace:
     """run_study's arguments for all the log's dates with samples; stops the program where they make no sense."""
     first, last = log.sampled
     words = ["--root", root, "--date", f"{first}..{last}", "--study", name, "--judged", str(log.judged), *flags]
@@ -121,7 +121,9 @@ def main(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     """The page, and what could not be finished."""
     flags = ["--seeds", arguments.seeds] if arguments.seeds else []
     roots = {name: f"{arguments.roots}/{name}" for name, _ in arguments.logs}
-    asked = {name: [study(root, LOGS[name], each, flags) for each in arguments.study] for name, root in roots.items()}
+    asked = {
+        name: [arguments_of(root, LOGS[name], each, flags) for each in arguments.study] for name, root in roots.items()
+    }
     faults = []
     for name, file in arguments.logs:
         make(roots[name], LOGS[name], file)
