@@ -115,6 +115,11 @@ def shadow() -> HccpSettings:
     return replace(full(), shadow=True)
 
 
+def debiased_shadow() -> HccpSettings:
+    """debiased, with shadow items in both lists."""
+    return replace(debiased(), shadow=True)
+
+
 def ranker_order() -> HccpSettings:
     """The ranker's order alone, shadow items in it; exposed items against easy ones alone."""
     return replace(ranker_order_without_shadow(), shadow=True)
@@ -217,7 +222,7 @@ EASY = {
     "easy_catalogue_0": partial(easy_catalogue, 0.0),
     "easy_catalogue_1": partial(easy_catalogue, 1.0),
 }
-SHADOWED = (shadow, ranker_order, ranker_order_without_shadow, distillation_shadow)
+SHADOWED = (shadow, debiased_shadow, ranker_order, ranker_order_without_shadow, distillation_shadow)
 RANKER_ORDERS = {
     f"ranker_order_easy_{name}": partial(ranker_order_easy, weight)
     for name, weight in {"0": 0.0, "1": 1.0, "3": 3.0}.items()

@@ -20,14 +20,12 @@ def response(
     clicked_BC: tf.Tensor,
     purchased_BC: tf.Tensor,
     judged_BC: tf.Tensor,
-    weights_BC: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Binary cross-entropy of the click and purchase heads on a request's judged items.
 
-        L_response = 1/|judged| sum_{i judged} w_i (BCE(click_i) + BCE(purchase_i))
+        L_response = 1/|judged| sum_{i judged} (BCE(click_i) + BCE(purchase_i))
 
-    After HCCP's response loss, which judges what was exposed [R]; the mean over the items and the weights w_i (1 if
-    None) are ours [D].
+    After HCCP's response loss, which judges what was exposed [R]; the mean over the items is ours [D].
 
     Args:
         clicked_BC, purchased_BC: bool, what the user did with the item in the scenario.
@@ -38,8 +36,6 @@ def response(
     """
     losses_BC = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(clicked_BC, tf.float32), click_logits_BC)
     losses_BC += tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(purchased_BC, tf.float32), purchase_logits_BC)
-    if weights_BC is not None:
-        losses_BC *= weights_BC
     return mean_where(losses_BC, judged_BC)
 
 

@@ -203,7 +203,7 @@ def hccp_baselines_tuned() -> Study:
     return tuned(hccp_baselines(), grid)
 
 
-def hccp_margins() -> Study:
+def hccp_margins(temperature: float = 1.0) -> Study:
     """Both forms of the margin, in units of the temperature, from none to four."""
     hard = ("margin_zero", "hard_margin_half", "hard_margin_1", "hard_margin_2", "hard_margin_4")
     positive = (
@@ -212,7 +212,18 @@ def hccp_margins() -> Study:
     )  # fmt: skip
     names = dict.fromkeys((*hard, *positive, "full", "margins_reversed"))
     sweeps = (Sweep("margin_exposed", hard), Sweep("margin_positive", positive))
-    return Study("hccp", presets(*names), reference="margin_zero", sweeps=sweeps)
+    variants = tuple(Variant(name, name, {"temperature": temperature}) for name in names)
+    return Study("hccp", variants, reference="margin_zero", sweeps=sweeps)
+
+
+def hccp_margins_cool() -> Study:
+    """hccp_margins at a third of the temperature, where the nearest negatives decide."""
+    return hccp_margins(1 / 3)
+
+
+def hccp_margins_warm() -> Study:
+    """hccp_margins at three times the temperature, where all negatives count."""
+    return hccp_margins(3.0)
 
 
 def tiny() -> Study:
@@ -240,6 +251,8 @@ STUDIES: dict[str, Callable[[], Study]] = {
     "hccp_easy": hccp_easy,
     "hccp_filtered": hccp_filtered,
     "hccp_margins": hccp_margins,
+    "hccp_margins_cool": hccp_margins_cool,
+    "hccp_margins_warm": hccp_margins_warm,
     "hccp_ranker_order": hccp_ranker_order,
     "hccp_shadow": hccp_shadow,
     "hccp_weights": hccp_weights,

@@ -22,16 +22,15 @@ def floats(*rows):
 
 def test_response_by_hand():
     # Item 0: logit 0 for both heads: ln 2 each, so 2 ln 2. Item 1: click logit ln 3, clicked: -ln(3/4);
-    # purchase logit 0: ln 2; weight 2. Item 2 is not exposed. Second request: nothing exposed.
+    # purchase logit 0: ln 2. Item 2 is not exposed. Second request: nothing exposed.
     loss = ranking_losses.response(
         floats([0, math.log(3), 50], [1, 1, 1]),
         floats([0, 0, 50], [1, 1, 1]),
         bools([NO, YES, NO], [NO, NO, NO]),
         bools([NO, NO, NO], [NO, NO, NO]),
         bools([YES, YES, NO], [NO, NO, NO]),
-        floats([1, 2, 1], [1, 1, 1]),
     )
-    first = (2 * LN2 + 2 * (math.log(4 / 3) + LN2)) / 2
+    first = (2 * LN2 + math.log(4 / 3) + LN2) / 2
     np.testing.assert_allclose(loss, [first, 0.0], rtol=1e-6)
 
 

@@ -33,6 +33,7 @@ DIALS = {
     "coverage": (0.5, 2.0),  # of the channels
     "requests_per_user": (0.3, 3.0),  # density
     "planted_taste": (0.0, 1.5),  # what the channels miss by construction
+    "items": (500, 8_000),  # the catalogue
 }
 PRESETS = {
     "hccp": "exposed_only,distillation,full,debiased",
