@@ -31,12 +31,13 @@ class DualTower(tf.keras.layers.Layer):
     """Score = inner product of a user's vector from the history and an item's from id, attributes and counts.
 
     The item's popularity is one number of its vector, which every user's vector meets with a 1, so that a plain
-    inner product holds all of it. Each response head is a line in the score with a rising slope: the heads
-    calibrate, the score orders [D].
+    inner product holds all of it; scores that are cosines have none. Each response head is a line in the score with a
+    rising slope: the heads calibrate, the score orders [D].
     """
 
     def __init__(self, settings: HccpSettings, catalogue: Catalogue, seed: int):
         super().__init__(name="dual_tower")
+        self.temperature = settings.cosine_temperature
         self.item_tower = ItemTower(catalogue, settings.dimensions, seed)
         self.user_tower = UserTower(settings.dimensions, settings.history_length, seed + 10, settings.pooling)
         self.scale = self.add_weight("scale", (), initializer=tf.keras.initializers.Constant(np.log(4.0)))
@@ -61,11 +62,16 @@ class DualTower(tf.keras.layers.Layer):
     def users(self, users: dict[str, tf.Tensor]) -> tf.Tensor:
         """[B, D]."""
         history_BLD = self.item_tower.embed(users["history_rows"])
-        taste_BD = tf.exp(self.scale) * self.user_tower(history_BLD, users["history_actions"])
+        taste_BD = self.user_tower(history_BLD, users["history_actions"])
+        if self.temperature:
+            return taste_BD / self.temperature
+        taste_BD *= tf.exp(self.scale)
         return tf.concat([taste_BD, tf.ones_like(taste_BD[:, :1])], axis=-1)
 
     def items(self, items: dict[str, tf.Tensor]) -> tf.Tensor:
         """[..., D]."""
+        if self.temperature:
+            return self.item_tower(items["rows"])
         bias = tf.gather(self.biases, items["rows"]) + self.popularity_bias(self.popularity(items["counts"]))
         return tf.concat([self.item_tower.embed(items["rows"]), bias], axis=-1)
 

@@ -17,7 +17,7 @@ from models.hccp_settings import HccpSettings
 from schemas.labels import Action, Level
 
 Batch = Mapping[str, tf.Tensor]
-_EASY = len(LEVEL_CODES) + 1  # the tier behind all levels
+_EASY = len(LEVEL_CODES)  # the tier behind all levels, of which two are one tier
 
 
 class Term(NamedTuple):
@@ -162,10 +162,10 @@ def lcron(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[str, Ter
 def ranker_order(settings: HccpSettings, batch: Batch, scores: Scores) -> dict[str, Term]:
     """The response, ListMLE of what the ranker decided, and InfoNCE of exposed items against the easy ones alone [D].
 
-    Feedback decides nothing of the order, and no easy or filtered item is in it: what pre-ranking dropped and the
-    ranker never saw is not called bad. Exposed items count as before all that were not, which a re-ranker or a shadow
-    item's score may contradict: the samples hold no rank of the ranker's across levels. InfoNCE is the mean over the
-    exposed items, clicked and purchased ones weighing more where the settings say so.
+    Feedback decides nothing of the order, and no easy or filtered item is in it: of the request, what pre-ranking
+    dropped and the ranker never saw is not called bad. Exposed items count as before all that were not, which a
+    re-ranker or a shadow item's score may contradict: the samples hold no rank of the ranker's across levels. InfoNCE
+    is the mean over the exposed items, clicked and purchased ones weighing more where the settings say so.
     """
     own, exposed = _own(batch, scores), _among(batch["levels"], Level.PURCHASED, Level.EXPOSED)
     order_B = baseline_losses.ranker_list_mle(
@@ -212,9 +212,10 @@ def _easy_scores(batch: Batch, scores: Scores) -> tf.Tensor:
 def _tiers(batch: Batch) -> tf.Tensor:
     """int32 [B, N]: how far the list's items came, then the easy ones as the worst tier; 0 for padding.
 
-    A shadow item came as far as a filtered one.
+    A shadow item came as far as a filtered one, and tiers leave no number out: a loss may weigh how far apart they are.
     """
-    levels = tf.where(_among(batch["levels"], Level.SHADOW, Level.SHADOW), LEVEL_CODES[Level.FILTERED], batch["levels"])
+    dropped = _among(batch["levels"], Level.FILTERED, Level.FILTERED)
+    levels = tf.where(dropped, LEVEL_CODES[Level.SHADOW], batch["levels"])
     return tf.concat([levels, tf.where(batch["easy"], _EASY, 0)], axis=1)
 
 
@@ -251,16 +252,17 @@ def _filtered_log_weights(settings: HccpSettings, batch: Batch) -> tf.Tensor:
 
 
 def _margin(settings: HccpSettings, batch: Batch, score_BC: tf.Tensor, easy_BE: tf.Tensor) -> tf.Tensor:
-    """L_margin: purchased and clicked items against the rest of the list and the easy items.
+    """L_margin: purchased and clicked items, and the head of the ranked ones, against the rest and the easy items.
 
     Not against shadow items: the lists say where the ranker puts them [D].
     """
     own, levels = settings, batch["levels"]
     margins = {Level.EXPOSED: own.margin_exposed, Level.RANKED: own.margin_ranked, Level.FILTERED: own.margin_filtered}
-    hard = _among(levels, Level.EXPOSED, Level.FILTERED) & ~_among(levels, Level.SHADOW, Level.SHADOW)
+    potential = _ranked_head(batch, own.ranked_positives)
+    hard = _among(levels, Level.EXPOSED, Level.FILTERED) & ~_among(levels, Level.SHADOW, Level.SHADOW) & ~potential
     return ranking_losses.margin_info_nce(
         score_BC,
-        positives_BC=_among(levels, Level.PURCHASED, Level.CLICKED),
+        positives_BC=_among(levels, Level.PURCHASED, Level.CLICKED) | potential,
         hard_BC=hard,
         margins_BC=own.temperature * _by_level(margins, levels),
         easy_scores_BE=easy_BE,
@@ -271,11 +273,17 @@ def _margin(settings: HccpSettings, batch: Batch, score_BC: tf.Tensor, easy_BE: 
     )
 
 
+def _ranked_head(batch: Batch, most: int) -> tf.Tensor:
+    """bool [B, C]: the first so many of the ranked items, in the ranker's order."""
+    ranked = _among(batch["levels"], Level.RANKED, Level.RANKED)
+    return ranked & (baseline_losses.places(batch["ranks"], ranked) <= most) if most else tf.zeros_like(ranked)
+
+
 def _feedback_weights(settings: HccpSettings, levels: tf.Tensor) -> tf.Tensor:
-    """1 + w_c for clicked items, 1 + w_c + w_p for purchased ones, 1 for what was shown."""
+    """1 + w_c for clicked items, 1 + w_c + w_p for purchased ones, 1 for what was shown or ranked."""
     clicked = 1 + settings.weight_clicked
-    weights = {Level.PURCHASED: clicked + settings.weight_purchased, Level.CLICKED: clicked, Level.EXPOSED: 1.0}
-    return _by_level(weights, levels)
+    weights = {Level.PURCHASED: clicked + settings.weight_purchased, Level.CLICKED: clicked}
+    return _by_level(weights | {Level.EXPOSED: 1.0, Level.RANKED: 1.0}, levels)
 
 
 def _by_level(values: Mapping[Level, float], levels: tf.Tensor) -> tf.Tensor:

@@ -28,7 +28,7 @@ def exposed_only() -> HccpSettings:
 
 
 def without_filtered() -> HccpSettings:
-    """full, learning nothing from what pre-ranking dropped."""
+    """full, learning nothing from what pre-ranking dropped: no request's easy negatives come from there either."""
     return replace(full(), filtered=False)
 
 
@@ -100,6 +100,16 @@ def hard_margin(margin: float) -> HccpSettings:
 def positive_margin(margin: float) -> HccpSettings:
     """full with the margin at the positive instead."""
     return replace(margin_zero(), margin_positive=margin)
+
+
+def potential_positives() -> HccpSettings:
+    """full, the first three ranked items of a request among its positives."""
+    return replace(full(), ranked_positives=3)
+
+
+def cosine() -> HccpSettings:
+    """full with scores that are cosines over a tenth."""
+    return replace(full(), cosine_temperature=0.1)
 
 
 def margins_reversed() -> HccpSettings:
@@ -198,7 +208,7 @@ BASELINES = (
 )  # fmt: skip
 ABLATIONS = (
     without_filtered, without_ranked, without_easy, without_global, without_local, without_margin_loss, margin_zero,
-    margins_reversed,
+    margins_reversed, potential_positives, cosine, cold,
 )  # fmt: skip
 WEIGHTS = {
     "global_tenth": partial(order_terms, 0.1),
@@ -235,7 +245,7 @@ MARGINS: dict[str, Callable[[], HccpSettings]] = {
 } | {"positive_margin_added_1": partial(positive_margin, -1.0)}
 
 PRESETS: dict[str, Callable[[], HccpSettings]] = (
-    {preset.__name__: preset for preset in (full, cold, debiased, *BASELINES, *ABLATIONS, *SHADOWED)}
+    {preset.__name__: preset for preset in (full, debiased, *BASELINES, *ABLATIONS, *SHADOWED)}
     | WEIGHTS
     | FILTERED
     | EASY

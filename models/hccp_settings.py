@@ -21,6 +21,10 @@ class HccpSettings:
     margin_exposed, margin_ranked, margin_filtered: of hard negatives, in units of the temperature; taken from their
         scores, so that a larger one pushes an item less.
     margin_positive: the other form, in the same units: taken from a positive's score, which has to win by that more.
+    ranked_positives: so many of the first ranked items count as positives of L_margin too, HCCP's potential ones [P].
+    temperature: of L_margin and of `ranker_order`'s InfoNCE; where cosine_temperature is set, of these scores.
+    cosine_temperature: of `dual_tower`: above 0 its scores are cosines over this and know no popularity; at 0 they are
+        unbounded, and their scale is learned [D].
     weight_clicked, weight_purchased: a clicked positive weighs 1 + the first in L_margin and in `ranker_order`, a
         purchased one 1 + both; in ASMOL they weigh its two terms.
     chunk: so many items of the ranker's order make a chunk in COPR.
@@ -49,7 +53,9 @@ class HccpSettings:
     margin_ranked: float = 0.75
     margin_filtered: float = 0.5
     margin_positive: float = 0.0
+    ranked_positives: int = 0
     temperature: float = 1.0
+    cosine_temperature: float = 0.0
     weight_clicked: float = 1.0
     weight_purchased: float = 2.0
     chunk: int = 4
@@ -68,7 +74,8 @@ class HccpSettings:
     learning_rate: float = 2e-3
 
     def __post_init__(self):
-        if not (self.weight_response or self.weight_global or self.weight_local or self.weight_margin):
+        terms = (self.weight_response, self.weight_global, self.weight_local, self.weight_margin)
+        if self.objective == "hybrid" and not any(terms):
             raise ValueError("every weight of a loss term is 0: nothing would be learned")
         if self.filtered_weight <= 0:
             raise ValueError(f"filtered_weight is {self.filtered_weight}, should be above 0; filtered=False is none")

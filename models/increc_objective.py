@@ -90,8 +90,9 @@ def alignment(settings: IncRecSettings, batch: Batch, vectors: Vectors) -> Terms
 def alpha(settings: IncRecSettings, batch: Batch, vectors: Vectors) -> tuple[tf.Tensor, Terms]:
     """alpha_T of the ITG rows, from s(u_align, v_e*) [R] or from a control that it is compared with [D].
 
-    e* is looked for among all exposed items of the request [R], or among the batch's drawn ones [D]. Beside it, its
-    deviation from 1 and its correlation with log f_C of the item.
+    e* is looked for among all exposed items of the request [R], where an item of a request without any has alpha 1; or
+    among the batch's drawn ones [D], which serve such a request too. Beside it, alpha's deviation from 1 and its
+    correlation with log f_C of the item.
     """
     itg_T = batch["target_is_itg"]
     requests_T, slots_T = batch["target_requests"][itg_T], batch["target_slots"][itg_T]

@@ -112,7 +112,7 @@ def exposure_chances(scores_T, exposed_X, same_TX):
     """sigmoid(s_i - mean_e s_e), e drawn of the request's exposed items: the chance against an average one, [T] [D].
 
     After Bradley and Terry (1952), of logits s of u_align, no gradient passing. Not scaled: where the downstream would
-    show nothing, nothing counts. Rows whose request has no exposed item have 1, as with alpha [R].
+    show nothing, nothing counts. Rows whose request has no exposed item have 1, as alpha of the request's [R].
 
     Args:
         scores_T: logits of the ITG items, by u_align.

@@ -141,8 +141,8 @@ def increc_filtered() -> Study:
 def increc_filtered_tuned() -> Study:
     """One variant of each idea in increc_filtered against the control, each tuned alike on an earlier date."""
     names = (
-        "base_aligned", "base", "full", "rtg_weight_half", "residual_1", "blend_half", "masked", "residual_masked",
-        "base_aligned_with_item_cf", "full_with_item_cf",
+        "base_aligned", "base", "boost", "ori", "na", "full", "rtg_weight_half", "residual_1", "blend_half", "masked",
+        "residual_masked", "base_aligned_with_item_cf", "full_with_item_cf",
     )  # fmt: skip
     grid = {"temperature": (0.4, 0.2), "learning_rate": (0.1, 0.3)}
     return tuned(Study("increc", presets(*names), reference="base_aligned"), grid)
@@ -198,12 +198,12 @@ def hccp_easy() -> Study:
 
 
 def hccp_baselines_tuned() -> Study:
-    """hccp_baselines, HCCP and every baseline tuned alike on an earlier date."""
-    grid = {"learning_rate": (2e-3, 1e-3, 4e-3)}  # what every objective heeds
+    """hccp_baselines, HCCP and every baseline with the best of five learning rates on an earlier date."""
+    grid = {"learning_rate": (2e-3, 1e-3, 4e-3, 8e-3, 1.6e-2)}  # what every objective heeds
     return tuned(hccp_baselines(), grid)
 
 
-def hccp_margins(temperature: float = 1.0) -> Study:
+def hccp_margins(temperature: float = 1.0, cosine_temperature: float = 0.0) -> Study:
     """Both forms of the margin, in units of the temperature, from none to four."""
     hard = ("margin_zero", "hard_margin_half", "hard_margin_1", "hard_margin_2", "hard_margin_4")
     positive = (
@@ -212,7 +212,8 @@ def hccp_margins(temperature: float = 1.0) -> Study:
     )  # fmt: skip
     names = dict.fromkeys((*hard, *positive, "full", "margins_reversed"))
     sweeps = (Sweep("margin_exposed", hard), Sweep("margin_positive", positive))
-    variants = tuple(Variant(name, name, {"temperature": temperature}) for name in names)
+    changes = {"temperature": temperature, "cosine_temperature": cosine_temperature}
+    variants = tuple(Variant(name, name, changes) for name in names)
     return Study("hccp", variants, reference="margin_zero", sweeps=sweeps)
 
 
@@ -224,6 +225,11 @@ def hccp_margins_cool() -> Study:
 def hccp_margins_warm() -> Study:
     """hccp_margins at three times the temperature, where all negatives count."""
     return hccp_margins(3.0)
+
+
+def hccp_margins_cosine() -> Study:
+    """hccp_margins where scores are cosines over a tenth, which nothing rescales."""
+    return hccp_margins(cosine_temperature=0.1)
 
 
 def tiny() -> Study:
@@ -252,6 +258,7 @@ STUDIES: dict[str, Callable[[], Study]] = {
     "hccp_filtered": hccp_filtered,
     "hccp_margins": hccp_margins,
     "hccp_margins_cool": hccp_margins_cool,
+    "hccp_margins_cosine": hccp_margins_cosine,
     "hccp_margins_warm": hccp_margins_warm,
     "hccp_ranker_order": hccp_ranker_order,
     "hccp_shadow": hccp_shadow,

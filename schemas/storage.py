@@ -141,19 +141,18 @@ def identity(root: Root, table: Table, day: date) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def dates(root: Root, table: Table, folder: str | None = None) -> list[date]:
-    """The dates of a Parquet table that exist, sorted.
+def dates(root: Root, table: Table) -> list[date]:
+    """The dates of a Parquet table that exist, sorted."""
+    return [day for day in dates_below(root, table.path) if root.exists(f"{partition(table, day)}/{MANIFEST}")]
 
-    With `folder`, the dates of that folder whether or not they have a manifest (landing has none).
-    """
-    place = folder or table.path
-    selector = fs.FileSelector(root.at(place), allow_not_found=True)
+
+def dates_below(root: Root, folder: str) -> list[date]:
+    """The dates that a folder has folders of, sorted, whether or not they have a manifest (landing has none)."""
+    selector = fs.FileSelector(root.at(folder), allow_not_found=True)
+    names = [info.base_name for info in root.filesystem.get_file_info(selector)]
     found = []
-    for info in root.filesystem.get_file_info(selector):
-        name = info.base_name
-        if name.startswith("date=") and (folder or root.exists(f"{place}/{name}/{MANIFEST}")):
-            try:
+    for name in names:
+        with suppress(ValueError):
+            if name.startswith("date="):
                 found.append(date.fromisoformat(name.removeprefix("date=")))
-            except ValueError:
-                continue
     return sorted(found)

@@ -66,6 +66,14 @@ def test_a_batch_by_hand():
         assert spec.is_compatible_with(tf.constant(batch[name])), name
 
 
+def test_an_item_that_is_trained_as_unknown_is_no_easy_negative_of_its_own_request():
+    batch = assembled(replace(full(), unknown_share=1.0, in_batch_easy=0, catalogue_easy=200))
+    assert batch["rows"][:, :4].max() <= 4  # all are hidden
+    drawn = batch["rows"][:, 4:]
+    assert {*np.unique(drawn)} == {5, 6, 7, 8, 9}
+    assert batch["easy"].tolist() == [[row == 9 for row in drawn[0]], [row != 9 for row in drawn[1]]]
+
+
 def test_levels_left_out_play_no_part():
     without = assembled(replace(full(), filtered=False, unknown_share=0.0))
     assert without["levels"].tolist() == [[P, E, R, 0], [E, 0, 0, 0]]

@@ -53,9 +53,20 @@ def test_history_shares_by_hand():
     np.testing.assert_allclose(shares[1], [[1, 0], [0, 0], [0, 0], [0, 0], [0, 0]], rtol=1e-6)
 
 
-@pytest.mark.parametrize("base", BASES)
-def test_pairs_are_scored_as_the_network_scores_lists(base):
-    settings = replace(sized(cold(), "tiny"), base=base)
+def test_scores_are_cosines_over_the_temperature_where_the_settings_say_so():
+    settings = replace(sized(PRESETS["cosine"](), "tiny"), cosine_temperature=0.2)
+    base = hccp.Hccp(settings, Catalogue.empty(4, None, 8).grown(np.arange(5, 60)), seed=1).base
+    users = {"history_rows": tf.constant([[5, 9], [0, 0]]), "history_actions": tf.constant([[1, 4], [0, 0]])}
+    items = {"rows": tf.constant([[5, 6, 7], [8, 9, 0]]), "counts": tf.ones((2, 3, len(COUNTS)))}
+    np.testing.assert_allclose(tf.norm(base.users(users), axis=-1), [5.0, 5.0], rtol=1e-5)
+    np.testing.assert_allclose(tf.norm(base.items(items), axis=-1)[:, :2], np.ones((2, 2)), rtol=1e-5)
+    wanted = np.einsum("bd,bnd->bn", base.users(users), base.items(items))
+    np.testing.assert_allclose(base(users, items).ranking, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("base", "cosine_temperature"), [*((name, 0.0) for name in BASES), ("dual_tower", 0.2)])
+def test_pairs_are_scored_as_the_network_scores_lists(base, cosine_temperature):
+    settings = replace(sized(cold(), "tiny"), base=base, cosine_temperature=cosine_temperature)
     model = hccp.Hccp(settings, Catalogue.empty(4, None, 8).grown(np.arange(5, 60)), seed=1)
     random = np.random.default_rng(0)
     for variable in model.base.trainable_variables:

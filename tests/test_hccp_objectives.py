@@ -79,6 +79,10 @@ def test_terms_see_what_they_should(objective):
     assert {*alike} == TERMS[objective]
     plain = {name: value for name, (_, value) in alike.items()}
     yes, no = 2 * math.log(4 / 3), 2 * math.log(4)  # both heads' cross-entropy on what was bought, and on what was not
+    gains, discounts = [5, 3, 2, 1, 0], [1 / math.log2(place + 1) for place in range(1, 6)]  # nobody only clicked: no 4
+    swaps = sum((gains[i] - gains[j]) * (discounts[i] - discounts[j]) for i in range(5) for j in range(i + 1, 5)) / sum(
+        gain * discount for gain, discount in zip(gains, discounts, strict=True)
+    )
     wanted = {
         "hybrid": {"loss_response": (yes + no) / 2},
         "bce_unexposed": {"loss_response": (yes + 4 * no) / 5},
@@ -91,7 +95,7 @@ def test_terms_see_what_they_should(objective):
         "copr": {"loss_response": (yes + no) / 2, "loss_alignment": 0.0},
         "rank_flow": {"loss_response": (yes + 3 * no) / 4, "loss_tutor": LN2},
         "fs_rank_net": {"loss_pairs": 4 * LN2},  # four tiers have worse ones
-        "fs_lambda_loss": {},
+        "fs_lambda_loss": {"loss_pairs": swaps * LN2},
         # Alike scores: each item has a fifth of every place, and three places are kept.
         "arf": {"loss_recall": math.log(5), "loss_order": math.log(5)},
         # p = 3/5; the ranker keeps the two exposed, drops the ranked. It saw 1 + 1 + 8 items and kept two, so it would
@@ -209,6 +213,19 @@ def test_weights_and_margins_come_from_the_settings():
     ):
         margin = losses("hybrid", [0, 0, 0, 0, 0, 9], **(changes | changed))["loss_margin"]
         assert margin == pytest.approx((1.0, 4 * wanted), rel=1e-5)
+
+
+def test_the_head_of_the_ranked_items_is_positive_where_the_settings_say_so():
+    """Bought, two ranked, filtered, one easy; all at e^s = 1 and without margins. The bought one weighs 4, others 1."""
+    batch = batch_of([P, R, R, F], [4, 0, 0, 0], [4, 0, 0, 0], [1, 1, 1, 9], [True])
+    changes = {"margin_ranked": 0.0, "margin_filtered": 0.0}
+    for most, wanted in ((0, 4 * math.log(1 + 4)), (1, 5 * math.log(1 + 3)), (2, 6 * math.log(1 + 2))):
+        found = losses("hybrid", [0] * 5, batch, ranked_positives=most, **changes)
+        assert found["loss_margin"][1] == pytest.approx(wanted, rel=1e-5)
+    first, second = (
+        losses("hybrid", s, batch, ranked_positives=1, **changes) for s in ([0, 1, 0, 0, 0], [0, 0, 1, 0, 0])
+    )
+    assert first["loss_margin"][1] < second["loss_margin"][1]  # it is the ranker's first that counts
 
 
 def test_feedback_weighs_in_the_easy_term_alone():

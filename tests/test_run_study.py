@@ -187,14 +187,15 @@ def test_the_last_dates_are_judged_on_and_the_others_learned_from(tmp_path):
 
 
 class OfOneDate:
-    """A judge of so many requests that says whose cost it was asked for."""
+    """A judge of so many requests that says whose cost it was asked for; `more` are further figures that it has."""
 
-    def __init__(self, day, requests):
-        self.day, self.requests, self.settings = day, requests, None
+    def __init__(self, day, requests, more=()):
+        self.day, self.requests, self.settings, self.more = day, requests, None, more
 
     def measure(self, models, untrained=True):
         assert self.requests
-        return {("random", 0): [*hits([1] * self.requests)]}
+        found = [*hits([1] * self.requests)]
+        return {("random", 0): found + [replace(found[0], segment=name) for name in self.more]}
 
     def cost(self, model):
         return [{"value": self.day}]
@@ -205,6 +206,14 @@ def test_a_date_without_requests_is_no_hindrance():
     (found,) = together.measure([]).values()
     assert found[0].requests.tolist() == [0, 1, 2, 3]
     assert together.cost(None) == [{"value": FIRST}]
+
+
+def test_a_figure_that_one_date_lacks_is_left_out(capsys):
+    """It would stand beside others as one of all dates."""
+    together = SeveralDates([OfOneDate(FIRST, 4, ["scenario_a", "scenario_b"]), OfOneDate(LAST, 4, ["scenario_b"])])
+    (found,) = together.measure([]).values()
+    assert [(one.segment, len(one.requests)) for one in found] == [("all", 8), ("top", 4), ("scenario_b", 8)]
+    assert "random: 1 of 4 figures are not of every date: left out" in capsys.readouterr().err
 
 
 def test_the_page(done):

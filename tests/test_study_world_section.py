@@ -53,7 +53,8 @@ def put_world(root):
     put_delta(
         root, "conversions", DAY, [(event, 7, 1, action, NOON, "homepage", r, NOON) for event, action, r in events]
     )
-    put_delta(root, "stages", DAY, [("r1", "pre_ranking", [2, 1], []), ("r2", "pre_ranking", [3, 1], [])])
+    lists = [("r1", "pre_ranking", [2, 1], []), ("r2", "pre_ranking", [3, 1], []), ("r2", "shadow_ranking", [9], [])]
+    put_delta(root, "stages", DAY, lists)
     put(root, "item_stats", DAY, [(1, 9, 9, 9, 9, 0.5, "top"), (2, 0, 0, 0, 0, 0.5, "tail")])
 
 

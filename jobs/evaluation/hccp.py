@@ -24,7 +24,7 @@ from schemas.logs import retrievals, stages
 from schemas.samples import hccp_samples
 from schemas.target_groups import target_groups
 
-# Below what a pre-ranker lets through: at its output size the incumbent's ish and isph are 1 by construction.
+# A cut says nothing of the incumbent at its output size or beyond: there its ish and isph are 1 by construction.
 CUTS = (10, 20, 50)
 _COLUMNS = ("request_id", "history_item_ids", "history_actions", "item_ids", "levels", "in_scenario_actions")
 _AT_HAND = "item_vectors_at_hand"

@@ -78,7 +78,7 @@ def holding(root: str, path: str) -> Holding:
     """One table, landing folder or quarantine; without dates where it does not exist."""
     table, place = paths()[path], Root.of(root)
     if path.split("/")[0] in (LANDING, QUARANTINE):
-        days = storage.dates(place, table, folder=path)
+        days = storage.dates_below(place, path)
         return Holding(path, table, {day: _plain_part(place, f"{path}/date={day}") for day in days})
     if table.storage == "delta":
         return Holding(path, table, _delta_parts(root, table))

@@ -78,8 +78,8 @@ class Scores:
         return {key[1] for key in self.measures}
 
     def segments(self, metric: str) -> list[str]:
-        order = ["top", "middle", "tail", "cold_start", "active"]
         """In the order of their table; of scenarios those in which there was a target."""
+        order = ["top", "middle", "tail", "cold_start", "active"]
         known = {key[2]: each.support for key, each in self.measures.items() if key[1] == metric and key[2] != "all"}
         found = [name for name, support in known.items() if support or not name.startswith("scenario_")]
         return sorted(found, key=lambda name: (order.index(name) if name in order else 99, name))

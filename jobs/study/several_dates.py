@@ -1,6 +1,5 @@
 """Dates that are judged on as one: a sparse log has too few requests a date to tell two models apart."""
 
-from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 
@@ -30,23 +29,27 @@ class SeveralDates:
     def measure(self, models: Sequence[ModelDirectory], untrained: bool = True) -> Measured:
         """What the models earned in every request, and what needs no training if `untrained`.
 
-        An order that some date lacks, as of a channel that was not logged, is left out: it would be compared over other
-        requests than the rest.
+        What some date lacks is left out, an order as of a channel that was not logged, or a figure of one as of a
+        scenario in which little happened: it would be of other requests than the rest.
         """
         parts: dict[tuple[str, int], dict[Key, list[PerRequest]]] = {}
-        dates, before = Counter(), 0
+        before = 0
         asked = [judge for judge in self.judges if judge.requests] or self.judges[-1:]
         for judge in asked:
             found = judge.measure(models, untrained)
-            dates.update(found.keys())
             for name, values in found.items():
                 for one in values:
                     parts.setdefault(name, {}).setdefault(one.key, []).append(one.moved(before))
             before += judge.requests
-        for name in [name for name in parts if dates[name] < len(asked)]:
-            command.log(f"{name[0]}: not there on every date, so left out")
-            del parts[name]
-        return {name: [PerRequest.joined(each) for each in found.values()] for name, found in parts.items()}
+        joined = {
+            name: [PerRequest.joined(each) for each in found.values() if len(each) == len(asked)]
+            for name, found in parts.items()
+        }
+        for name, values in joined.items():
+            if len(values) < len(parts[name]):
+                lacking = parts[name].keys() - {one.key for one in values}
+                command.log(f"{name[0]}: {len(lacking)} of {len(parts[name])} figures are not of every date: left out")
+        return {name: values for name, values in joined.items() if values}
 
     def cost(self, model: ModelDirectory) -> list[dict]:
         """Of the date with most requests."""

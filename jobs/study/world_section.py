@@ -65,7 +65,9 @@ def read(below: Below) -> World | None:
     clicks, purchases = (counts.get(str(action), 0) for action in (Action.CLICK, Action.PURCHASE))
     shown = below.rows(impressions.path) or 0
     best, candidates = _truth(root, day)
-    kept = {str(stage): _lists(root, stages, day, [*best], stage) for stage in Stage}
+    kept = {
+        str(stage): _lists(root, stages, day, [*best], stage) for stage in Stage if stage is not Stage.SHADOW_RANKING
+    }
     kept["exposed"] = _lists(root, impressions, day, [*best])
     return World(
         clicks / shown if shown else None,

@@ -33,7 +33,7 @@ DIALS = {
     "coverage": (0.5, 2.0),  # of the channels
     "requests_per_user": (0.3, 3.0),  # density
     "planted_taste": (0.0, 1.5),  # what the channels miss by construction
-    "items": (500, 8_000),  # the catalogue
+    "items": (500, 8_000),  # the catalogue; of a small one less is retrieved and kept, of a large one a smaller share
 }
 PRESETS = {
     "hccp": "exposed_only,distillation,full,debiased",
@@ -59,7 +59,7 @@ PRE_RANKERS = (
     Table("Pre-rankers against the incumbent", "incumbent", ("oracle", "distillation", "full", "debiased")),
 )
 CHANNELS = Table(
-    "One channel more, with a quota of 10 of the 50 that pre-ranking keeps", "none",
+    "One channel more, with a quota of 10 of what pre-ranking keeps, 50 as a rule", "none",
     [f"{name}{WITH_QUOTA}" for name in ("oracle", "item_cf_twice", "base", "base_aligned", "na", "full")],
 )  # fmt: skip
 
