@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from airflow.sdk import DAG, Context, CronDataIntervalTimetable, Param
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_dags.tasks import POLICY, python_job, spark_job
+from airflow_dags.tasks import POLICY, ROOT_PARAM, interval_bound, python_job, spark_job
 
 TRAINING_POOL = "gpu"
 
@@ -20,9 +20,11 @@ Takes the logs of one day T (the run's data interval) and everything else for D 
 day whose windows are over; `late_conversions` takes those that arrive later. Every job replaces its date, so any task
 may run again at any time, and a task that was killed (lost executor, out of memory) is simply retried.
 
-To backfill, trigger once with `first_date` set: each Spark job then takes FIRST..D in one start, and the models train
-on the `days` that end at D. `first_log_date` is the first day of logs to ingest, if histories begin earlier. For models
-that are judged at once, set `model_date` to the day before D: they train up to that day; then trigger D without it,
+A run by hand is one of `airflow backfill create --dag-id daily_batch --from-date T --to-date T`, parameters as
+`--dag-run-conf '{"first_date": "2017-11-28"}'`; `airflow dags trigger` gives a run no data interval, and so no T. To
+take many dates at once, set `first_date`: each Spark job then takes FIRST..D in one start, and the models train on the
+`days` that end at D. `first_log_date` is the first day of logs to ingest, if histories begin earlier. For models
+that are judged at once, set `model_date` to the day before D: they train up to that day; then run D without it,
 with `ingest_logs`, `label_target_groups` and the `build_` tasks marked as done.
 
 Where no `stages` are logged, HCCP has nothing to learn from: leave `hccp_presets` empty (its default in this file, for
@@ -64,7 +66,7 @@ Every log ends in one JSON line: rows written, seconds, and what was counted.
 """
 
 PARAMS = {
-    "root": Param("root", type="string", description="Directory or URI that holds every table."),
+    "root": ROOT_PARAM,
     "maturity_days": Param(1, type="integer", minimum=1, description="Days until a date's labels are mature."),
     "window_hours": Param(24, type="integer", minimum=1, description="Attribution window; within maturity_days."),
     "attribution": Param("last_request", enum=["last_request", "every_request"], description="Whose a conversion is."),
@@ -82,7 +84,7 @@ PARAMS = {
         "exposed_only,full", type=["null", "string"], description="HCCP variants to train; empty: nothing of HCCP."
     ),
     "model_size": Param("default", enum=["default", "tiny"], description="`tiny` shrinks every preset, to try it."),
-    "seed": Param(1, type="integer", minimum=0, description="Seed of sampling and training."),
+    "seed": Param(1, type="integer", minimum=0, description="Seed of training."),
 }
 
 
@@ -99,7 +101,7 @@ def dates(first: str | None, last: str) -> str:
 
 def logged_dates(interval_start: datetime, params: dict) -> str:
     """The dates of logs to ingest: T, or in a backfill all from `first_log_date` on."""
-    return dates(params["first_log_date"] or params["first_date"], f"{interval_start:%Y-%m-%d}")
+    return dates(params["first_log_date"] or params["first_date"], f"{interval_bound(interval_start):%Y-%m-%d}")
 
 
 def mature_date(interval_start: datetime, params: dict) -> str:
@@ -113,7 +115,7 @@ def mature_date(interval_start: datetime, params: dict) -> str:
             f"window_hours {params['window_hours']} do not fit into maturity_days {params['maturity_days']}: "
             f"labels would still change; set maturity_days to {-(-params['window_hours'] // 24)}"
         )
-    return f"{interval_start - timedelta(days=params['maturity_days']):%Y-%m-%d}"
+    return f"{interval_bound(interval_start) - timedelta(days=params['maturity_days']):%Y-%m-%d}"
 
 
 def mature_dates(interval_start: datetime, params: dict) -> str:
@@ -167,9 +169,7 @@ with DAG(
     histories = spark_job("build_user_histories", MATURE)
     item_stats = spark_job("build_item_stats", MATURE)
     increc_samples = spark_job("build_increc_samples", MATURE)
-    hccp_samples = spark_job(
-        "build_hccp_samples", [*MATURE, "--seed", "{{ params.seed }}"], pre_execute=skip_without_hccp
-    )
+    hccp_samples = spark_job("build_hccp_samples", MATURE, pre_execute=skip_without_hccp)
     value = python_job("build_channel_value", MATURE)
     evaluate_increc = python_job("evaluate_increc", MODELS)
     evaluate_hccp = python_job("evaluate_hccp", MODELS)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
-from airflow_dags.tasks import POLICY, python_job, spark_job
+from airflow_dags.tasks import POLICY, ROOT_PARAM, interval_bound, python_job, spark_job
 
 DOC = """
 ### Late conversions
@@ -17,7 +17,7 @@ that end at D = T - `maturity_days`: those whose landing folders have other file
 the labels that this changes are merged, and the samples made from older labels are built again. A date that is in
 step is skipped, so on most days little is done. Labels are looked after on every labelled date up to D, however old.
 
-Needs what `daily_batch` needs, and its `root`, `maturity_days` and `seed`. Start it when `daily_batch` is done: both
+Needs what `daily_batch` needs, and its `root` and `maturity_days`. Start it when `daily_batch` is done: both
 write the labels.
 
 | task | reads | writes | when it fails |
@@ -33,16 +33,15 @@ labels | A missing input names the task to clear. One date that fails keeps no o
 """
 
 PARAMS = {
-    "root": Param("root", type="string", description="Directory or URI that holds every table."),
+    "root": ROOT_PARAM,
     "maturity_days": Param(1, type="integer", minimum=1, description="Days until a date's labels are mature."),
     "look_back_days": Param(30, type="integer", minimum=1, description="How many dates may have late files."),
-    "seed": Param(1, type="integer", minimum=0, description="Seed of sampling, as in daily_batch."),
 }
 
 
 def dates(interval_start: datetime, params: dict) -> str:
     """The last `look_back_days` dates, of which D is the last."""
-    last = interval_start - timedelta(days=params["maturity_days"])
+    last = interval_bound(interval_start) - timedelta(days=params["maturity_days"])
     return f"{last - timedelta(days=params['look_back_days'] - 1):%Y-%m-%d}..{last:%Y-%m-%d}"
 
 
@@ -61,7 +60,7 @@ with DAG(
     ingest = spark_job("ingest_logs", STALE)
     relabel = spark_job("relabel_late", LAST)
     increc_samples = spark_job("build_increc_samples", STALE)
-    hccp_samples = spark_job("build_hccp_samples", [*STALE, "--seed", "{{ params.seed }}"])
+    hccp_samples = spark_job("build_hccp_samples", STALE)
     value = python_job("build_channel_value", STALE)
 
     ingest >> relabel >> [increc_samples, hccp_samples, value]

@@ -1,11 +1,13 @@
 """What every DAG has, and a job as an Airflow task."""
 
+import os
 import shlex
 import sys
 from datetime import UTC, datetime, timedelta
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import Param
 
 from airflow_dags.environment import DELTA_PACKAGE, PROJECT
 
@@ -21,6 +23,28 @@ POLICY = {
     },
     "tags": ["headrace"],
 }
+
+
+# Absolute: workers that share no working directory would each take a relative one for another folder.
+ROOT_PARAM = Param(
+    os.environ.get("HEADRACE_ROOT", str(PROJECT / "root")),
+    type="string",
+    description="Absolute path or URI of what holds every table; HEADRACE_ROOT where it is set.",
+)
+
+
+def interval_bound(moment: object) -> datetime:
+    """A bound of the run's data interval, as a template was given it.
+
+    Raises:
+        ValueError: the run has none, as one of `airflow dags trigger` has not.
+    """
+    if not isinstance(moment, datetime):
+        raise ValueError(
+            "this run has no data interval, so no date: start one for day T by `airflow backfill create --dag-id DAG "
+            "--from-date T --to-date T`"
+        )
+    return moment
 
 
 def spark_job(job: str, arguments: list[str], **options) -> SparkSubmitOperator:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
-from airflow_dags.tasks import POLICY, spark_job
+from airflow_dags.tasks import POLICY, ROOT_PARAM, interval_bound, spark_job
 
 DOC = """
 ### Weekly maintenance
@@ -33,14 +33,14 @@ deleted and bytes freed, by table.
 """
 
 PARAMS = {
-    "root": Param("root", type="string", description="Directory or URI that holds every table."),
+    "root": ROOT_PARAM,
     "retention_days": Param(30, type="integer", minimum=7, description="Days that replaced files are kept."),
 }
 
 
 def last_whole_day(interval_end: datetime) -> str:
     """The date before the one on which the run's data interval ends."""
-    return f"{interval_end - timedelta(days=1):%Y-%m-%d}"
+    return f"{interval_bound(interval_end) - timedelta(days=1):%Y-%m-%d}"
 
 
 ROOT = ["--root", "{{ params.root }}"]

@@ -40,9 +40,10 @@ told["tasks"] = {
 }
 told["arguments"], told["skipped"] = {}, {}
 for case, given in json.loads(sys.argv[2]).items():
-    context = {"params": {**dag.params.dump(), "root": "/a root", **given}, "var": Var(),
-               "data_interval_start": datetime(2017, 12, 1, tzinfo=UTC),
-               "data_interval_end": datetime(2017, 12, 2, tzinfo=UTC)}
+    context = {"params": {**dag.params.dump(), "root": "/a root", **(given or {})}, "var": Var()}
+    if given is not None:
+        context["data_interval_start"] = datetime(2017, 12, 1, tzinfo=UTC)
+        context["data_interval_end"] = datetime(2017, 12, 2, tzinfo=UTC)
     rendered, skipped = told["arguments"][case], told["skipped"][case] = {}, []
     for task in dag.tasks:
         try:
@@ -61,10 +62,10 @@ print(json.dumps(told))
 """
 
 
-def describe(dag: str, cases: dict[str, dict], home: Path) -> dict:
+def describe(dag: str, cases: dict[str, dict | None], home: Path) -> dict:
     """Everything about one DAG; `arguments` and tasks `skipped` for each case, whose params differ from the defaults.
 
-    The data interval is 2017-12-01, the root is `/a root`.
+    The data interval is 2017-12-01, of a case that is None there is none; the root is `/a root`.
     """
     surroundings = {**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     done = subprocess.run(

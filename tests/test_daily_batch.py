@@ -31,6 +31,7 @@ CASES = {
     "models_of_another_day": {"model_date": "2017-11-29"},
     "without_hccp": {"hccp_presets": ""},
     "without_hccp_in_the_form": {"hccp_presets": None},
+    "triggered_without_an_interval": None,
 }
 
 
@@ -117,6 +118,8 @@ def test_settings_that_cannot_be_are_named(arguments):
     assert "set maturity_days to 2" in arguments("immature", "label_target_groups")
     assert "2017-12-02 is after the last one, 2017-11-30" in arguments("backwards", "build_item_stats")
     assert "model_date 2017-11-29 is not in 2017-11-30" in arguments("models_of_another_day", "train_increc")
+    for job in JOBS:
+        assert "airflow backfill create" in arguments("triggered_without_an_interval", job)
 
 
 def test_hccp_is_left_out_where_no_variant_of_it_is_asked_for(described):
