@@ -1,6 +1,8 @@
 """Gather each labelled request with an acted item into one row: its history and its ETG, RTG and ITG items.
 
-Items are ordered by strongest action, then earliest, then item_id; at most 10 ETG, 20 RTG and 20 ITG are kept.
+Items are ordered by strongest action, then earliest, then item_id; at most 10 ETG, 20 RTG and 20 ITG are kept. An RTG
+item that the channel `increc` alone returned counts as ITG: IncRec learns what the other channels miss, and would
+unlearn what it finds.
 
 Reads:  logs/requests, labels/target_groups, features/user_histories
 Writes: samples/increc_samples
@@ -17,7 +19,7 @@ from jobs import command
 from jobs.funnel.attribution import strength
 from jobs.funnel.histories import with_history
 from schemas.features import user_histories
-from schemas.labels import TargetGroup
+from schemas.labels import INCREC, TargetGroup
 from schemas.logs import requests
 from schemas.samples import increc_samples
 from schemas.session import session
@@ -55,6 +57,8 @@ def samples(groups: DataFrame, asked: DataFrame, histories: DataFrame) -> DataFr
         "item_id",
         F.coalesce("action", F.lit("")).alias("action"),
     )
+    own = (F.col("group") == TargetGroup.RTG.value) & (F.col("channels") == F.array(F.lit(INCREC)))
+    groups = groups.withColumn("group", F.when(own, TargetGroup.ITG.value).otherwise(F.col("group")))
     gathered = groups.groupBy("request_id").agg(*(_kept(group, item) for group in TargetGroup))
     gathered = gathered.where((F.size("rtg") > 0) | (F.size("itg") > 0))
     lists = {f"{name}_item_ids": F.col(f"{name}.item_id") for name in ("etg", "rtg", "itg")}

@@ -5,7 +5,8 @@ beside them in serving. The rows land as a producer's do: ingest_logs, run again
 `retrievals`, and label_target_groups, run again, says what the channel found: of the ITG of before what became RTG.
 Run again the job replaces its own rows alone.
 
-Mind what is learned from then: IncRec takes for missed what no channel of the log returned, its own included.
+IncRec goes on learning and being judged by what the other channels miss: build_increc_samples and evaluate_increc leave
+the channel `increc` out.
 
 Reads:  models/increc published before the date, logs/requests, features/user_histories
 Writes: landing/retrievals/date=D/increc/
@@ -26,12 +27,11 @@ from models import inputs, published
 from models.published import Published
 from schemas import arrow, storage
 from schemas.features import user_histories
-from schemas.labels import HOMEPAGE
+from schemas.labels import HOMEPAGE, INCREC
 from schemas.logs import requests, retrievals
 from schemas.storage import Root
 from schemas.table import FLOATS, IDS, MissingDataError, landing, partition
 
-CHANNEL = "increc"
 _AT_ONCE = 4096  # requests
 
 
@@ -54,7 +54,7 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
         partition(user_histories, day): storage.identity(place, user_histories, day),
     }
     settings = {"items": arguments.items, "scenario": arguments.scenario}
-    folder = f"{landing(retrievals, day)}/{CHANNEL}"
+    folder = f"{landing(retrievals, day)}/{INCREC}"
     require_others(place, day, folder)
     model, asked = Published.load(directory), 0
     with arrow.Writer(root, retrievals, day, folder, made_from, settings) as writer:
@@ -107,7 +107,7 @@ def retrieved(model: Published, rows: pa.Table, most: int) -> pa.Table:
     item_ids = pa.array(model.item_ids[positions_BK[there_BK]])
     columns = [
         rows["request_id"],
-        pa.array([CHANNEL] * len(rows), pa.string()),
+        pa.array([INCREC] * len(rows), pa.string()),
         pa.ListArray.from_arrays(offsets, item_ids, type=IDS),
         pa.ListArray.from_arrays(offsets, pa.array(scores_BK[there_BK], pa.float32()), type=FLOATS),
     ]

@@ -1,4 +1,4 @@
-"""What each retrieval channel had returned for chosen requests, from the log."""
+"""What each retrieval channel but IncRec's own had returned for chosen requests, from the log."""
 
 from datetime import date
 
@@ -8,13 +8,14 @@ import pyarrow.compute as pc
 
 from models.inputs import Ragged
 from schemas import arrow
+from schemas.labels import INCREC
 from schemas.logs import retrievals
 from schemas.storage import Root
 from schemas.table import MissingDataError
 
 
 def retrieved_lists(root: str, day: date, request_ids: pa.Array) -> dict[str, Ragged]:
-    """Channel -> what it had returned for each of these requests, read a batch at a time; by channel's name."""
+    """Channel but `increc` -> what it had returned for each of these requests, read a batch at a time; by its name."""
     if not len(request_ids):
         return {}
     if day not in arrow.dates(root, retrievals):
@@ -23,7 +24,8 @@ def retrieved_lists(root: str, day: date, request_ids: pa.Array) -> dict[str, Ra
     found: dict[str, list[tuple[np.ndarray, pa.Array]]] = {}
     columns = ["request_id", "channel", "item_ids"]
     ahead = {"batch_size": 4096, "batch_readahead": 2, "fragment_readahead": 1}  # the lists are most of the logs
-    for batch in source.to_batches(columns=columns, filter=pc.field("date") == day, **ahead):
+    others = (pc.field("date") == day) & (pc.field("channel") != INCREC)
+    for batch in source.to_batches(columns=columns, filter=others, **ahead):
         places = pc.index_in(batch["request_id"], value_set=request_ids)
         wanted = batch.append_column("row", places).filter(pc.is_valid(places))
         for channel in pc.unique(wanted["channel"]).to_pylist():

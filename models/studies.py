@@ -163,7 +163,7 @@ def hccp_baselines() -> Study:
 def hccp_shadow() -> Study:
     """What shadow scores add to HCCP and to the ranker's order alone; on logs that have the stage `shadow_ranking`."""
     names = [preset.__name__ for preset in hccp_presets.SHADOWED]
-    return Study("hccp", presets("full", "distillation", *names), reference="full")
+    return Study("hccp", presets("full", "debiased", "distillation", *names), reference="full")
 
 
 def hccp_ranker_order() -> Study:

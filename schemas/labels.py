@@ -60,5 +60,6 @@ class Popularity(StrEnum):
     TAIL = "tail"
 
 
+INCREC = "increc"  # the channel of IncRec's own lists: what others miss, it is learned and judged by
 HOMEPAGE = "homepage"
 ELSEWHERE = "elsewhere"

@@ -25,6 +25,7 @@ from models.published import newest
 from schemas import arrow
 from schemas.logs import requests, retrievals
 from schemas.reports import evaluations
+from schemas.samples import increc_samples
 from schemas.table import MissingDataError
 from schemas.target_groups import target_groups
 from tests.ingested import ingest
@@ -162,7 +163,8 @@ def test_without_histories_or_other_channels_nothing_lands(tmp_path):
 
 
 def test_the_loop_closes(spark, tmp_path):
-    """Simulated: what evaluate_increc says the channel finds of the ITG items are ITG no more once it is logged."""
+    """Simulated: what evaluate_increc says the channel finds of the ITG items are ITG no more once it is logged; but
+    what IncRec learns from and is judged by, the other channels, stays."""
     root, days = str(tmp_path), [DAY, DAY + timedelta(1)]
     world = World(users=200, items=300, pre_ranking_keep=20)
     for day in days:
@@ -170,14 +172,10 @@ def test_the_loop_closes(spark, tmp_path):
         ingest(tmp_path, day=day)
     label = partial(label_target_groups.main, flags(label_target_groups, root, DAY), DAY)
     label()
-    for job in (build_user_histories, build_item_stats, build_increc_samples):
+    for job in (build_user_histories, build_item_stats):
         job.main(flags(job, root, DAY), DAY)
     publish(tmp_path, variant="full", items=np.arange(1, 301))
-    evaluate_increc.main(flags(evaluate_increc, root, DAY), DAY)
-    figures = {
-        (row["variant"], row["metric"], row["segment"], row["k"]): row
-        for row in arrow.read(root, evaluations, DAY).to_pylist()
-    }
+    learned, figures = learned_and_judged(root)
     inc = figures["full", "inc", "all", 100]
     before, hits = itg(root), round(inc["value"] * inc["support"])
     assert len(before) == inc["support"] > hits > 10
@@ -190,6 +188,16 @@ def test_the_loop_closes(spark, tmp_path):
     rows = arrow.read(root, target_groups, DAY, ["request_id", "item_id", "group", "channels"]).to_pylist()
     alone = {(row["request_id"], row["item_id"]) for row in rows if row["channels"] == ["increc"]}
     assert before - after <= alone
+    assert learned_and_judged(root) == (learned, figures)
+
+
+def learned_and_judged(root) -> tuple[list, dict]:
+    """The rows of increc_samples and of evaluations."""
+    for job in (build_increc_samples, evaluate_increc):
+        job.main(flags(job, root, DAY), DAY)
+    samples = arrow.read(root, increc_samples, DAY).sort_by("request_id").to_pylist()
+    rows = arrow.read(root, evaluations, DAY).to_pylist()
+    return samples, {(row["variant"], row["metric"], row["segment"], row["k"]): row for row in rows}
 
 
 def itg(root) -> set[tuple[str, int]]:

@@ -60,7 +60,7 @@ PRE_RANKERS = (
 )
 CHANNELS = Table(
     "One channel more, with a quota of 10 of what pre-ranking keeps, 50 as a rule", "none",
-    [f"{name}{WITH_QUOTA}" for name in ("oracle", "item_cf_twice", "base", "base_aligned", "na", "full")],
+    [f"{name}{WITH_QUOTA}" for name in ("oracle", "hot_items", "item_cf_twice", "base", "base_aligned", "na", "full")],
 )  # fmt: skip
 
 
