@@ -1,8 +1,8 @@
 """Gather each labelled request with an acted item into one row: its history and its ETG, RTG and ITG items.
 
 Items are ordered by strongest action, then earliest, then item_id; at most 10 ETG, 20 RTG and 20 ITG are kept. An RTG
-item that the channel `increc` alone returned counts as ITG: IncRec learns what the other channels miss, and would
-unlearn what it finds.
+item that the channel `increc` alone returned counts as ITG, exposed or not: IncRec learns what the other channels miss,
+and would unlearn what it finds.
 
 Reads:  logs/requests, labels/target_groups, features/user_histories
 Writes: samples/increc_samples

@@ -1,14 +1,14 @@
-"""Retrieve for the date's requests with the newest IncRec model published before it, as one channel more, `increc`.
+"""Retrieve for the date's requests with the newest published IncRec model of a date before it, as channel `increc`.
 
-Each request gets the channel's first items, by its history as logged and whatever the other channels returned, as
-beside them in serving. The rows land as a producer's do: ingest_logs, run again for the date, takes them into
-`retrievals`, and label_target_groups, run again, says what the channel found: of the ITG of before what became RTG.
-Run again the job replaces its own rows alone.
+Each labelable request, one with a list of another channel, gets the channel's first items by its history as logged,
+whatever the others returned, as beside them in serving. The rows land as a producer's do: ingest_logs, run again for
+the date, takes them into `retrievals`, and label_target_groups, run again, says what the channel found: of the ITG of
+before what became RTG. IncRec goes on learning and being judged by what the others miss: build_increc_samples and
+evaluate_increc leave the channel out. Every other job takes the lists for served ones, and HCCP learns that pre-ranking
+dropped them: where they were not served, do this in a copy of the root. As in evaluate_increc, labels of the model's
+last date may reach into this one. Run again the job replaces its own rows alone.
 
-IncRec goes on learning and being judged by what the other channels miss: build_increc_samples and evaluate_increc leave
-the channel `increc` out.
-
-Reads:  models/increc published before the date, logs/requests, features/user_histories
+Reads:  models/increc, logs/requests, logs/retrievals (which requests have any), features/user_histories
 Writes: landing/retrievals/date=D/increc/
 """
 
@@ -32,7 +32,7 @@ from schemas.logs import requests, retrievals
 from schemas.storage import Root
 from schemas.table import FLOATS, IDS, MissingDataError, landing, partition
 
-_AT_ONCE = 4096  # requests
+_AT_ONCE = 32_768  # requests, whose ids are looked up among all of the date's
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -46,56 +46,73 @@ def arg_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
     root, place = arguments.root, Root.of(arguments.root)
+    folder = f"{landing(retrievals, day)}/{INCREC}"
+    require_others(place, day, folder)
     directory = published.newest(root, "increc", arguments.variant, arguments.seed, day)
     command.log(f"retrieving with {directory.place}")
-    made_from = {
+    asked, made_from = requests_of(root, day, arguments.scenario)
+    made_from |= {
         directory.place: directory.manifest()["exported"]["checkpoint"],
-        requests.path: arrow.delta(root, requests).version(),
         partition(user_histories, day): storage.identity(place, user_histories, day),
     }
     settings = {"items": arguments.items, "scenario": arguments.scenario}
-    folder = f"{landing(retrievals, day)}/{INCREC}"
-    require_others(place, day, folder)
-    model, asked = Published.load(directory), 0
+    model = Published.load(directory)
     with arrow.Writer(root, retrievals, day, folder, made_from, settings) as writer:
-        for rows in batches(root, day, arguments.scenario):
+        for rows in with_histories(root, day, asked):
             writer.write(retrieved(model, rows, arguments.items))
-            asked += len(rows)
-    return {"rows_written": asked, "model": directory.place}
+    return {"rows_written": writer.manifest["rows"], "model": directory.place}
 
 
 def require_others(place: Root, day: date, folder: str) -> None:
-    """Raise a MissingDataError unless other channels are landed for the date: without them ingest_logs would take this
-    one for all that were."""
+    """Raise unless other channels are landed for the date, and no `increc` of a producer among them.
+
+    Raises:
+        MissingDataError: without them ingest_logs would take this channel for all that were.
+        WorkFailedError: a producer landed this channel: each request would have two lists of it.
+    """
     there = [info.path for info in place.files(landing(retrievals, day), ".parquet")]
-    if all(path.startswith(f"{place.at(folder)}/") for path in there):
+    others = [path for path in there if not path.startswith(f"{place.at(folder)}/")]
+    if not others:
         raise MissingDataError(
             f"{landing(retrievals, day)} has no other channel below {place.path}: land again what was retrieved on the "
             "date, or ingest_logs would replace it by this channel alone"
         )
+    for path in others:
+        channels = dataset.dataset(path, filesystem=place.filesystem).to_table(["channel"])["channel"]
+        if INCREC in pc.unique(channels).to_pylist():
+            raise WorkFailedError(f"{path} has the channel {INCREC} already, as a producer served it; nothing to add")
 
 
-def batches(root: str, day: date, scenario: str) -> Iterator[pa.Table]:
-    """request_id, user_id and history of the scenario's requests, in the order of user_histories.
+def requests_of(root: str, day: date, scenario: str) -> tuple[pa.Table, dict]:
+    """request_id and user_id of the scenario's labelable requests, and the versions of the logs that say so."""
+    lists, lists_version = arrow.stream(root, retrievals, day, ["request_id", "channel"])
+    others = [batch.filter(pc.field("channel") != INCREC)["request_id"] for batch in lists]
+    labelable = pc.unique(pa.chunked_array(others, pa.string()))
+    rows, version = arrow.stream(root, requests, day, ["request_id", "user_id", "scenario"])
+    asked = rows.read_all().filter(pc.field("scenario") == scenario)
+    asked = asked.filter(pc.is_in(asked["request_id"], labelable)).combine_chunks()
+    return asked.drop_columns(["scenario"]), {requests.path: version, retrievals.path: lists_version}
+
+
+def with_histories(root: str, day: date, asked: pa.Table) -> Iterator[pa.Table]:
+    """request_id, user_id and history of the requests, in the order of user_histories.
 
     Raises:
         WorkFailedError: a request has no row in user_histories.
     """
-    known = arrow.read(root, requests, day, ["request_id", "user_id", "scenario"])
-    known = known.filter(pc.field("scenario") == scenario).combine_chunks()
     found = 0
     source = dataset.dataset(arrow.files(root, user_histories, day), filesystem=Root.of(root).filesystem)
     columns = ["request_id", "history_item_ids", "history_actions"]
     for batch in source.to_batches(columns=columns, **arrow.SCAN | {"batch_size": _AT_ONCE}):
-        at = pc.index_in(batch["request_id"], known["request_id"].combine_chunks())
-        rows = pa.Table.from_batches([batch]).append_column("user_id", known["user_id"].take(at))
+        at = pc.index_in(batch["request_id"], asked["request_id"].combine_chunks())
+        rows = pa.Table.from_batches([batch]).append_column("user_id", asked["user_id"].take(at))
         rows = rows.filter(pc.is_valid(at))
         found += len(rows)
         yield rows
-    if found < len(known):
+    if found < len(asked):
         raise WorkFailedError(
-            f"{len(known) - found} of {len(known)} {scenario} requests of {day} have no row in user_histories: it was "
-            "made from other logs; run build_user_histories for the date, then this again"
+            f"{len(asked) - found} of {len(asked)} requests of {day} have no row in user_histories: it was made from "
+            "other logs; run build_user_histories for the date, then this again"
         )
 
 

@@ -64,12 +64,16 @@ def newest(root: str, model: str, variant: str, seed: int, before: date) -> Mode
 
     Raises:
         MissingDataError: none was; says which checkpoints there are.
+        ValueError: what was published is not all of the order that was judged.
     """
     held_back = []
     for day in reversed(storage.dates_below(Root.of(root), f"models/{model}")):
         directory = ModelDirectory(root, model, day, variant, seed)
         if day < before and directory.exists:
-            if "exported" in directory.manifest():
+            manifest = directory.manifest()
+            if "exported" in manifest:
+                if manifest["settings"].get("item_cf_share"):
+                    raise ValueError(f"{directory.place} is judged fused with item-CF, which its index lacks")
                 return directory
             held_back.append(directory.place)
     there = f"not published: {', '.join(held_back)}" if held_back else "no checkpoint of it either"

@@ -29,6 +29,7 @@ dag = bag.dags[sys.argv[1]]
 told["engines"] = sorted({"pyspark", "tensorflow", "pyarrow", "pandas", "numpy"} & set(sys.modules))
 told["schedules"] = {name: each.timetable.expression for name, each in bag.dags.items()}
 told["catchup"], told["runs"], told["doc"] = dag.catchup, dag.max_active_runs, dag.doc_md
+told["root"] = dag.params["root"]
 told["tasks"] = {
     task.task_id: {
         "retries": task.retries, "delay": task.retry_delay.total_seconds(), "pool": task.pool,

@@ -8,11 +8,12 @@ import pytest
 
 JOBS = ("ingest_logs", "relabel_late", "build_increc_samples", "build_hccp_samples", "build_channel_value")
 CASES = {"daily": {}, "two_days_old": {"maturity_days": 2, "look_back_days": 3}}
+TRIGGERED = "triggered_without_an_interval"
 
 
 @pytest.fixture(scope="module")
 def described(tmp_path_factory):
-    return dag_descriptions.describe("late_conversions", CASES, tmp_path_factory.mktemp("airflow"))
+    return dag_descriptions.describe("late_conversions", {**CASES, TRIGGERED: None}, tmp_path_factory.mktemp("airflow"))
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +51,7 @@ def test_every_argument_is_one_that_the_job_takes(arguments, job):
     else:
         assert dates == {"daily": ("2017-11-01", "2017-11-30"), "two_days_old": ("2017-11-27", "2017-11-29")}
         assert all(given.stale for given in parsed.values())
+
+
+def test_a_run_without_an_interval_says_how_to_start_one(arguments):
+    assert all("airflow backfill create" in arguments(TRIGGERED, job) for job in JOBS)

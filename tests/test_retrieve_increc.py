@@ -41,13 +41,15 @@ HISTORIES = {n: ITEMS[n : n + n % 5].tolist() for n in range(REQUESTS)}
 FOLDER = f"landing/retrievals/date={DAY}/increc"
 
 
-def write_logs(root, histories=HISTORIES):
-    """Requests 0 to 10 of the homepage, 11 a search; histories are stored backwards."""
+def write_logs(root, histories=HISTORIES, more=()):
+    """Requests 0 to 10 of the homepage, 11 a search; no list is logged of one more, and histories are backwards."""
     rows = [(f"r{n:02}", 100 + n, "search" if n == REQUESTS - 1 else "homepage", NOON) for n in range(REQUESTS)]
-    put_delta(root, "requests", DAY, rows)
+    put_delta(root, "requests", DAY, [*rows, ("unlabelable", 7, "homepage", NOON)])
     told = [(f"r{n:02}", ids, ["cart"] * len(ids), [NOON] * len(ids)) for n, ids in histories.items()]
     put(root, "user_histories", DAY, told[::-1])
-    put_landing(root, "retrievals", DAY, [(f"r{n:02}", "hot", [1, 2], []) for n in range(REQUESTS)])
+    lists = [(f"r{n:02}", "hot", [1, 2], []) for n in range(REQUESTS)]
+    put_landing(root, "retrievals", DAY, lists)
+    put_delta(root, "retrievals", DAY, [*lists, *((f"r{n:02}", "swing", [3], []) for n in range(3)), *more])
 
 
 def publish(root, **made):
@@ -127,6 +129,7 @@ def test_the_manifest_says_what_it_was_made_from(root):
     assert says["made_from"] == {
         f"models/increc/date={BEFORE}/full-seed1": "c0ffee",
         "logs/requests": arrow.delta(str(root), requests).version(),
+        "logs/retrievals": arrow.delta(str(root), retrievals).version(),
         f"features/user_histories/date={DAY}": says["made_from"][f"features/user_histories/date={DAY}"],
     }
 
@@ -150,7 +153,7 @@ def test_the_newest_published_model_before_the_date_retrieves(tmp_path):
 def test_without_histories_or_other_channels_nothing_lands(tmp_path):
     publish(tmp_path, variant="full")
     write_logs(tmp_path, {n: HISTORIES[n] for n in range(3, REQUESTS)})
-    with pytest.raises(WorkFailedError, match="3 of 11 homepage requests of 2020-01-15 have no row in user_histories"):
+    with pytest.raises(WorkFailedError, match="3 of 11 requests of 2020-01-15 have no row in user_histories"):
         retrieve(tmp_path)
     assert not (tmp_path / FOLDER).exists()
     write_logs(tmp_path / "alone")
@@ -160,6 +163,18 @@ def test_without_histories_or_other_channels_nothing_lands(tmp_path):
         path.unlink()
     with pytest.raises(MissingDataError, match="has no other channel"):
         retrieve(tmp_path / "alone")
+
+
+def test_a_channel_that_was_served_and_a_model_that_is_not_all_published_are_refused(tmp_path):
+    publish(tmp_path, variant="full")
+    write_logs(tmp_path, more=[("unlabelable", "increc", [1], [])])  # own lists make no request labelable
+    assert retrieve(tmp_path)["rows_written"] == 11
+    put_landing(tmp_path, "retrievals", DAY, [("r00", "hot", [1], []), ("r00", "increc", [2], [])])
+    with pytest.raises(WorkFailedError, match="has the channel increc already"):
+        retrieve(tmp_path)
+    publish(tmp_path, variant="full_with_item_cf")
+    with pytest.raises(ValueError, match="full_with_item_cf-seed1 is judged fused with item-CF"):
+        newest(str(tmp_path), "increc", "full_with_item_cf", 1, DAY)
 
 
 def test_the_loop_closes(spark, tmp_path):

@@ -8,7 +8,9 @@ from jobs import maintain_tables
 
 @pytest.fixture(scope="module")
 def described(tmp_path_factory):
-    return dag_descriptions.describe("weekly_maintenance", {"weekly": {}}, tmp_path_factory.mktemp("airflow"))
+    return dag_descriptions.describe(
+        "weekly_maintenance", {"weekly": {}, "triggered": None}, tmp_path_factory.mktemp("airflow")
+    )
 
 
 def test_its_one_task_is_the_job_with_our_policies(described):
@@ -30,3 +32,13 @@ def test_every_argument_is_one_that_the_job_takes(described):
     given = dag_descriptions.arguments(described, "weekly", "maintain_tables")
     parsed = maintain_tables.arg_parser().parse_args(given)
     assert (parsed.root, list(map(str, parsed.date)), parsed.retention_days) == ("/a root", ["2017-12-01"], 30)
+
+
+def test_a_run_without_an_interval_says_how_to_start_one(described):
+    assert "airflow backfill create" in dag_descriptions.arguments(described, "triggered", "maintain_tables")
+
+
+def test_the_root_is_absolute_or_what_the_environment_says(described, monkeypatch, tmp_path):
+    assert described["root"] == str(dag_descriptions.PROJECT / "root")
+    monkeypatch.setenv("HEADRACE_ROOT", "s3a://bucket/root")
+    assert dag_descriptions.describe("daily_batch", {"daily": {}}, tmp_path)["root"] == "s3a://bucket/root"
