@@ -160,6 +160,13 @@ def hccp_baselines() -> Study:
     return Study("hccp", presets("full", "debiased", *names), reference="exposed_only")
 
 
+def hccp_bases() -> Study:
+    """Does HCCP gain on COLD's network, too, and what does the network gain?"""
+    names = ("exposed_only", "distillation", "full", "debiased")
+    crossed = tuple(Variant(f"{name}_cold", name, {"base": "cold"}) for name in names)
+    return Study("hccp", (*presets(*names), *crossed), reference="full")
+
+
 def hccp_shadow() -> Study:
     """What shadow scores add to HCCP and to the ranker's order alone; on logs that have the stage `shadow_ranking`."""
     names = [preset.__name__ for preset in hccp_presets.SHADOWED]
@@ -252,6 +259,7 @@ STUDIES: dict[str, Callable[[], Study]] = {
     "increc_filtered": increc_filtered,
     "increc_filtered_tuned": increc_filtered_tuned,
     "hccp_ablations": hccp_ablations,
+    "hccp_bases": hccp_bases,
     "hccp_baselines": hccp_baselines,
     "hccp_baselines_tuned": hccp_baselines_tuned,
     "hccp_easy": hccp_easy,
