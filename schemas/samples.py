@@ -30,7 +30,7 @@ increc_samples = Table(
         *_HISTORY,
         *_group("etg", "exposed"),
         *_group("rtg", "acted on and retrieved"),
-        *_group("itg", "acted on and retrieved by no channel"),
+        *_group("itg", "acted on and retrieved by no channel but `increc`"),
     ),
 )
 
