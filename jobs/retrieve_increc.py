@@ -90,7 +90,7 @@ def requests_of(root: str, day: date, scenario: str) -> tuple[pa.Table, dict]:
     labelable = pc.unique(pa.chunked_array(others, pa.string()))
     rows, version = arrow.stream(root, requests, day, ["request_id", "user_id", "scenario"])
     asked = rows.read_all().filter(pc.field("scenario") == scenario)
-    asked = asked.filter(pc.is_in(asked["request_id"], labelable)).combine_chunks()
+    asked = asked.filter(pc.is_in(asked["request_id"], labelable))
     return asked.drop_columns(["scenario"]), {requests.path: version, retrievals.path: lists_version}
 
 
@@ -100,11 +100,11 @@ def with_histories(root: str, day: date, asked: pa.Table) -> Iterator[pa.Table]:
     Raises:
         WorkFailedError: a request has no row in user_histories.
     """
-    found = 0
+    request_ids, found = asked["request_id"].combine_chunks(), 0
     source = dataset.dataset(arrow.files(root, user_histories, day), filesystem=Root.of(root).filesystem)
     columns = ["request_id", "history_item_ids", "history_actions"]
     for batch in source.to_batches(columns=columns, **arrow.SCAN | {"batch_size": _AT_ONCE}):
-        at = pc.index_in(batch["request_id"], asked["request_id"].combine_chunks())
+        at = pc.index_in(batch["request_id"], request_ids)
         rows = pa.Table.from_batches([batch]).append_column("user_id", asked["user_id"].take(at))
         rows = rows.filter(pc.is_valid(at))
         found += len(rows)

@@ -68,7 +68,8 @@ def assemble(
     day_B = batch["request_time"] // _MICROSECONDS_A_DAY
     newest = counts[int(day_B.max())]
     easy_BE = _easy(rows.values[learned], len(rows), catalogue, newest, settings, random)
-    own_BC, true_BC = _padded(rows, width), _padded(items.map(catalogue.lookup(items.values)), width)
+    own_BC = _padded(rows, width)
+    mine_BX = np.concatenate([own_BC, _padded(items.map(catalogue.lookup(items.values)), width)], axis=1)
     rows_BN = np.concatenate([own_BC, easy_BE], axis=1)
     counts_BNF = np.zeros((*rows_BN.shape, len(COUNTS)), np.float32)
     for day in np.unique(day_B):
@@ -81,7 +82,7 @@ def assemble(
         "actions": _padded(batch["in_scenario_actions"], width),
         "all_scenario_actions": _padded(batch["actions"], width),
         "sampling_weights": batch["sampling_weights"].padded(width).astype(np.float32),
-        "easy": ~_within(easy_BE, own_BC) & ~_within(easy_BE, true_BC) & (easy_BE != PADDING),
+        "easy": ~(easy_BE[:, :, None] == mine_BX[:, None, :]).any(axis=2) & (easy_BE != PADDING),
     }
 
 
@@ -111,10 +112,6 @@ def _easy(
     else:  # a batch need not weigh the whole catalogue
         everywhere = catalogue.first_row + np.floor(drawn * (catalogue.rows - catalogue.first_row))
     return np.concatenate([in_batch, everywhere], axis=1).astype(np.int32)
-
-
-def _within(drawn_BE: np.ndarray, own_BC: np.ndarray) -> np.ndarray:
-    return (drawn_BE[:, :, None] == own_BC[:, None, :]).any(axis=2)
 
 
 def _padded(lists: Ragged, width: int) -> np.ndarray:

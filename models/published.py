@@ -1,6 +1,5 @@
 """A published model with vectors, loaded back from what `serving` exported: its user tower and its index."""
 
-import shutil
 import tempfile
 from dataclasses import dataclass
 from datetime import date
@@ -31,8 +30,9 @@ class Published:
     @classmethod
     def load(cls, directory: ModelDirectory) -> "Published":
         """From below any root, through a local copy that does not stay."""
-        root, folder = Root.of(directory.root), Path(tempfile.mkdtemp(prefix="headrace-published-"))
-        try:
+        root = Root.of(directory.root)
+        with tempfile.TemporaryDirectory(prefix="headrace-published-") as made:
+            folder = Path(made)
             for name in ("saved_model/user", "index_ids"):
                 (folder / name).mkdir(parents=True)
             for name in ("saved_model/user", "index_ids", "index.faiss"):
@@ -42,8 +42,6 @@ class Published:
             tower = tf.saved_model.load(str(folder / "saved_model/user"))
             index = faiss.read_index(str(folder / "index.faiss"))
             item_ids = parquet.read_table(folder / "index_ids")["item_id"].to_numpy()
-        finally:
-            shutil.rmtree(folder)
         return cls(tower, index, item_ids)
 
     def retrieve(self, rows: Batch, most: int) -> tuple[np.ndarray, np.ndarray]:

@@ -26,6 +26,9 @@ class Stage(StrEnum):
     SHADOW_RANKING = "shadow_ranking"  # what pre-ranking dropped and ranking scored all the same, to learn from
 
 
+FUNNEL = (Stage.PRE_RANKING, Stage.RANKING, Stage.RE_RANKING)  # the stages that let items through
+
+
 class TargetGroup(StrEnum):
     """What became of an item around a request."""
 

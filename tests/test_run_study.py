@@ -16,10 +16,8 @@ from jobs.study import page
 from jobs.study.cells import Cell
 from jobs.study.comparison import compare
 from jobs.study.several_dates import SeveralDates
-from models import studies
 from models.intervals import Interval
 from models.per_request import PerRequest, averages
-from models.studies import STUDIES, Study, Sweep
 from schemas import arrow
 from schemas.reports import evaluations
 from schemas.table import MissingDataError
@@ -184,36 +182,6 @@ def test_the_last_dates_are_judged_on_and_the_others_learned_from(tmp_path):
     html = (tmp_path / "reports/studies/increc_presets-tiny/study.html").read_text()
     assert "learned from 2020-01-13, from nothing" in Page(html).text
     assert "the same requests of 2020-01-14 to 2020-01-15" in Page(html).text
-
-
-class OfOneDate:
-    """A judge of so many requests that says whose cost it was asked for; `more` are further figures that it has."""
-
-    def __init__(self, day, requests, more=()):
-        self.day, self.requests, self.settings, self.more = day, requests, None, more
-
-    def measure(self, models, untrained=True):
-        assert self.requests
-        found = [*hits([1] * self.requests)]
-        return {("random", 0): found + [replace(found[0], segment=name) for name in self.more]}
-
-    def cost(self, model):
-        return [{"value": self.day}]
-
-
-def test_a_date_without_requests_is_no_hindrance():
-    together = SeveralDates([OfOneDate(FIRST, 4), OfOneDate(LAST, 0)])
-    (found,) = together.measure([]).values()
-    assert found[0].requests.tolist() == [0, 1, 2, 3]
-    assert together.cost(None) == [{"value": FIRST}]
-
-
-def test_a_figure_that_one_date_lacks_is_left_out(capsys):
-    """It would stand beside others as one of all dates."""
-    together = SeveralDates([OfOneDate(FIRST, 4, ["scenario_a", "scenario_b"]), OfOneDate(LAST, 4, ["scenario_b"])])
-    (found,) = together.measure([]).values()
-    assert [(one.segment, len(one.requests)) for one in found] == [("all", 8), ("top", 4), ("scenario_b", 8)]
-    assert "random: 1 of 4 figures are not of every date: left out" in capsys.readouterr().err
 
 
 def test_the_page(done):
@@ -381,22 +349,3 @@ def test_differences_are_written_in_points():
     assert share == {"apart": "+1.2 [-0.1, +2.0]", "excludes_zero": False}
     assert decimal == {"apart": "-0.010 [-0.020, -0.001]", "excludes_zero": True}
     assert page.apart("ish", Interval(float("nan"), float("nan"), float("nan")))["apart"] == "-"
-
-
-@pytest.mark.parametrize("name", STUDIES)
-def test_every_study_can_be_made_and_says_what_it_asks(name):
-    study = STUDIES[name]()
-    assert STUDIES[name].__doc__
-    made = {variant.name: study.settings(variant) for variant in study.variants}
-    assert len(set(made.values())) == len(made)  # no variant is another under a second name
-    for sweep in study.sweeps:
-        assert len(set(study.setting(sweep).values())) == len(sweep.variants)
-
-
-def test_a_study_of_unknown_or_repeated_variants_is_refused():
-    for variants, reference, sweeps, pictured in [
-        (("base", "base"), "base", (), ()), (("base",), "full", (), ()), (("base",), "base", (), ("na",)),
-        (("base",), "base", (Sweep("alpha", ("na",)),), ()),
-    ]:  # fmt: skip
-        with pytest.raises(ValueError, match="each has to be there once"):
-            Study("increc", studies.presets(*variants), reference, sweeps, pictured=pictured)

@@ -10,7 +10,7 @@ from datetime import date
 from jobs.report import breakdowns, holdings, numbers
 from jobs.report.holdings import Holding
 from jobs.validation import usual
-from schemas.labels import HOMEPAGE, Action, Stage
+from schemas.labels import FUNNEL, HOMEPAGE, Action
 from schemas.logs import LOGS
 from schemas.storage import Root
 
@@ -159,7 +159,7 @@ def funnels(below: Below) -> dict:
         items += [
             Step(f"after {row['stage']}", row["mean"])
             for row in below.count("logs/stages", breakdowns.STAGE_LENGTHS)
-            if row["stage"] != Stage.SHADOW_RANKING  # it lets nothing through
+            if row["stage"] in FUNNEL
         ]
         acted = [groups[name]["items"] for name in ("RTG", "ITG") if name in groups]
         if "ETG" in groups:

@@ -18,7 +18,7 @@ from jobs.world import truth
 from models.keyed_choice import request_keys
 from schemas import arrow
 from schemas.features import item_stats
-from schemas.labels import Action, Popularity, Stage
+from schemas.labels import FUNNEL, Action, Popularity
 from schemas.logs import impressions, stages
 from schemas.storage import Root
 from schemas.table import Table
@@ -65,9 +65,7 @@ def read(below: Below) -> World | None:
     clicks, purchases = (counts.get(str(action), 0) for action in (Action.CLICK, Action.PURCHASE))
     shown = below.rows(impressions.path) or 0
     best, candidates = _truth(root, day)
-    kept = {
-        str(stage): _lists(root, stages, day, [*best], stage) for stage in Stage if stage is not Stage.SHADOW_RANKING
-    }
+    kept = {str(stage): _lists(root, stages, day, [*best], stage) for stage in FUNNEL}
     kept["exposed"] = _lists(root, impressions, day, [*best])
     return World(
         clicks / shown if shown else None,
