@@ -25,7 +25,7 @@ setup(
     description="Labels, samples and models for a recommender's retrieval and pre-ranking stages",
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
-    package_data={"jobs.report": ["*.html", "*.css"]},
+    package_data={"jobs.report.page": ["*.html", "*.css"]},
     packages=find_packages(include=["schemas*", "models*", "jobs*", "airflow_dags*"]),
     install_requires=["pyarrow==26.0.1", "deltalake==1.6.6"],
     extras_require={"spark": spark, "train": train, "airflow": airflow, "report": report, "test": test},

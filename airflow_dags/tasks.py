@@ -4,12 +4,14 @@ import os
 import shlex
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import Param
 
-from airflow_dags.environment import DELTA_PACKAGE, PROJECT
+PROJECT = Path(__file__).resolve().parent.parent
+DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"  # as schemas/storage/session.py has it; a test compares
 
 POLICY = {
     "start_date": datetime(2017, 11, 25, tzinfo=UTC),

@@ -26,14 +26,14 @@ from functools import partial
 
 import duckdb
 
-from jobs import command
-from schemas import arrow, delta_log
-from schemas.labels import Action
-from schemas.logs import requests, retrievals
-from schemas.reports import channel_value
-from schemas.staleness import stale_dates
-from schemas.storage import Root
-from schemas.target_groups import target_groups
+from jobs.command import cli
+from schemas.storage import arrow, delta_log
+from schemas.storage.lineage import stale_dates
+from schemas.storage.root import Root
+from schemas.tables.labels import target_groups
+from schemas.tables.logs import requests, retrievals
+from schemas.tables.reports import channel_value
+from schemas.vocabulary import Action
 
 _COLUMNS = {
     target_groups: ("group", "action", "scenario", "channels", "position"),
@@ -92,8 +92,8 @@ stale = partial(stale_dates, made=[channel_value], source=target_groups)
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = command.parser(__doc__)
-    command.stale_flag(parser, "labels")
+    parser = cli.parser(__doc__)
+    cli.stale_flag(parser, "labels")
     return parser
 
 
@@ -111,4 +111,4 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
 
 
 if __name__ == "__main__":
-    command.run("build_channel_value", arg_parser().parse_args(), main, stale)
+    cli.run("build_channel_value", arg_parser().parse_args(), main, stale)

@@ -19,18 +19,18 @@ from functools import partial
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs import command
+from jobs.command import cli
 from jobs.funnel.attribution import attribute, dates_around, of_date, strongest
 from jobs.funnel.histories import with_history
 from jobs.funnel.levels import FILTERED, RANKED, leveled
-from schemas.features import user_histories
-from schemas.labels import Action, Stage, TargetGroup
-from schemas.logs import conversions, impressions, requests, retrievals, stages
-from schemas.samples import hccp_samples
-from schemas.session import session
-from schemas.spark import Store
-from schemas.staleness import stale_dates
-from schemas.target_groups import target_groups
+from schemas.storage.lineage import stale_dates
+from schemas.storage.session import session
+from schemas.storage.spark import Store
+from schemas.tables.features import user_histories
+from schemas.tables.labels import target_groups
+from schemas.tables.logs import conversions, impressions, requests, retrievals, stages
+from schemas.tables.samples import hccp_samples
+from schemas.vocabulary import Action, Stage, TargetGroup
 
 _BEHIND_ALL = 2**31 - 1
 
@@ -38,9 +38,9 @@ stale = partial(stale_dates, made=[hccp_samples], source=target_groups)
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = command.parser(__doc__)
-    parser.add_argument("--seed", type=command.at_least(0), default=0, help="of the draws, default 0")
-    command.stale_flag(parser, "labels")
+    parser = cli.parser(__doc__)
+    parser.add_argument("--seed", type=cli.at_least(0), default=0, help="of the draws, default 0")
+    cli.stale_flag(parser, "labels")
     return parser
 
 
@@ -197,4 +197,4 @@ def _looked_up(actions: str) -> Column:
 
 
 if __name__ == "__main__":
-    command.run("build_hccp_samples", arg_parser().parse_args(), main, stale)
+    cli.run("build_hccp_samples", arg_parser().parse_args(), main, stale)

@@ -15,17 +15,17 @@ from functools import partial
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs import command
+from jobs.command import cli
 from jobs.funnel.attribution import strength
 from jobs.funnel.histories import with_history
-from schemas.features import user_histories
-from schemas.labels import INCREC, TargetGroup
-from schemas.logs import requests
-from schemas.samples import increc_samples
-from schemas.session import session
-from schemas.spark import Store
-from schemas.staleness import stale_dates
-from schemas.target_groups import target_groups
+from schemas.storage.lineage import stale_dates
+from schemas.storage.session import session
+from schemas.storage.spark import Store
+from schemas.tables.features import user_histories
+from schemas.tables.labels import target_groups
+from schemas.tables.logs import requests
+from schemas.tables.samples import increc_samples
+from schemas.vocabulary import INCREC, TargetGroup
 
 KEPT = {TargetGroup.ETG: 10, TargetGroup.RTG: 20, TargetGroup.ITG: 20}
 
@@ -34,8 +34,8 @@ stale = partial(stale_dates, made=[increc_samples], source=target_groups)
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = command.parser(__doc__)
-    command.stale_flag(parser, "labels")
+    parser = cli.parser(__doc__)
+    cli.stale_flag(parser, "labels")
     return parser
 
 
@@ -74,4 +74,4 @@ def _kept(group: TargetGroup, item: Column) -> Column:
 
 
 if __name__ == "__main__":
-    command.run("build_increc_samples", arg_parser().parse_args(), main, stale)
+    cli.run("build_increc_samples", arg_parser().parse_args(), main, stale)

@@ -15,19 +15,19 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs import command
-from schemas.features import item_stats
-from schemas.labels import Action, Popularity
-from schemas.logs import conversions, impressions, items
-from schemas.session import session
-from schemas.spark import Store
+from jobs.command import cli
+from schemas.storage.session import session
+from schemas.storage.spark import Store
+from schemas.tables.features import item_stats
+from schemas.tables.logs import conversions, impressions, items
+from schemas.vocabulary import Action, Popularity
 
 DAYS = 14
 TOP_SHARE, MIDDLE_SHARE = 0.5, 0.8
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    return command.parser(__doc__)
+    return cli.parser(__doc__)
 
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
@@ -99,4 +99,4 @@ def _trailing(day: date) -> Column:
 
 
 if __name__ == "__main__":
-    command.run("build_item_stats", arg_parser().parse_args(), main)
+    cli.run("build_item_stats", arg_parser().parse_args(), main)

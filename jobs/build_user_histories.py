@@ -13,11 +13,11 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs import command
-from schemas.features import user_histories
-from schemas.logs import conversions, requests
-from schemas.session import session
-from schemas.spark import Store
+from jobs.command import cli
+from schemas.storage.session import session
+from schemas.storage.spark import Store
+from schemas.tables.features import user_histories
+from schemas.tables.logs import conversions, requests
 
 DAYS = 30
 LENGTH = 50
@@ -25,7 +25,7 @@ _TICK = timedelta(microseconds=1)
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    return command.parser(__doc__)
+    return cli.parser(__doc__)
 
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
@@ -113,4 +113,4 @@ def _known(event: Column) -> Column:
 
 
 if __name__ == "__main__":
-    command.run("build_user_histories", arg_parser().parse_args(), main)
+    cli.run("build_user_histories", arg_parser().parse_args(), main)

@@ -19,22 +19,23 @@ Writes: reports/evaluations, the date's increc rows anew
 import argparse
 from datetime import date
 
-from jobs import command, evaluation
+from jobs.command import cli
+from jobs.evaluation import evaluate
 from jobs.evaluation.increc import Judge, Settings
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = command.parser(__doc__)
+    parser = cli.parser(__doc__)
     parser.add_argument(
-        "--requests", type=command.at_least(1), default=Settings.requests, help="at most so many, default 20000"
+        "--requests", type=cli.at_least(1), default=Settings.requests, help="at most so many, default 20000"
     )
     return parser
 
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
     judge = Judge(arguments.root, day, Settings(requests=arguments.requests))
-    return evaluation.evaluate(judge, "increc")
+    return evaluate.evaluate(judge, "increc")
 
 
 if __name__ == "__main__":
-    command.run("evaluate_increc", arg_parser().parse_args(), main)
+    cli.run("evaluate_increc", arg_parser().parse_args(), main)

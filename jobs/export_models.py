@@ -24,13 +24,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import dataset, fs
 
-from jobs import command
-from models import checkpoint, hccp, increc, inputs, serving
+from jobs.command import cli
+from models import batches, checkpoint
 from models.checkpoint import MANIFEST, ModelDirectory
-from schemas import arrow
-from schemas.reports import evaluations
-from schemas.samples import hccp_samples, increc_samples
-from schemas.storage import Root
+from models.hccp import model as hccp
+from models.increc import model as increc
+from models.serving import export as serving
+from schemas.storage import arrow
+from schemas.storage.root import Root
+from schemas.tables.reports import evaluations
+from schemas.tables.samples import hccp_samples, increc_samples
 
 MODELS = {"increc": (increc.load, increc_samples, "inc"), "hccp": (hccp.load, hccp_samples, "ash")}
 RECALL_AT_LEAST = 0.98
@@ -39,7 +42,7 @@ QUERIES = 1000  # requests of the date that the index and the SavedModels are ch
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    return command.parser(__doc__)
+    return cli.parser(__doc__)
 
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
@@ -47,14 +50,14 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     for model, (_, _, metric) in MODELS.items():
         for directory in checkpoint.found(arguments.root, model, day):
             passed, why = verdict(directory, metric)
-            command.log(f"{directory.place}: {why}")
+            cli.log(f"{directory.place}: {why}")
             if passed:
                 written += export(directory, why)["items"]
                 published.append(directory.place)
             else:
                 held_back[directory.place] = why
     if not published and not held_back:
-        command.log(f"there is no model dated {day} below {arguments.root}")
+        cli.log(f"there is no model dated {day} below {arguments.root}")
     return {"rows_written": written, "published": published, "held_back": held_back}
 
 
@@ -114,11 +117,11 @@ def export(directory: ModelDirectory, why: str) -> dict:
             checkpoint.fill(staged, folder, manifest | {"exported": exported | made_from})
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    command.log(f"{directory.place}: {json.dumps(exported)}")
+    cli.log(f"{directory.place}: {json.dumps(exported)}")
     return exported
 
 
-def exported_to(folder: Path, model, requests: inputs.Batch) -> dict:
+def exported_to(folder: Path, model, requests: batches.Batch) -> dict:
     """Write what a server needs into the folder; returns what the manifest says of it."""
     length = model.settings.history_length
     if not model.has_vectors:
@@ -132,23 +135,23 @@ def check(directory: ModelDirectory, exported: dict) -> None:
     """Raise a WorkFailedError unless what was written serves what the model says."""
     difference, index = exported["largest_difference"], exported.get("index")
     if not difference <= DIFFERENCE_AT_MOST:
-        raise command.WorkFailedError(
+        raise cli.WorkFailedError(
             f"{directory.place}: a SavedModel's {'vectors' if index else 'scores'} differ from the model's by "
             f"{difference:.2g}, should be at most {DIFFERENCE_AT_MOST:.0e}; nothing was published"
         )
     if index and not index["recall"] >= RECALL_AT_LEAST:
-        raise command.WorkFailedError(
+        raise cli.WorkFailedError(
             f"{directory.place}: the index finds {index['recall']:.3f} of the exact top {index['recall_at']}, "
             f"should be at least {RECALL_AT_LEAST}; nothing was published"
         )
 
 
-def some_requests(root: str, samples, day: date) -> inputs.Batch:
+def some_requests(root: str, samples, day: date) -> batches.Batch:
     """What a user tower takes of the date's first requests."""
     columns = ["request_id", "user_id", "history_item_ids", "history_actions"]
     files = dataset.dataset(arrow.files(root, samples, day), filesystem=Root.of(root).filesystem)
     rows: pa.Table = files.head(QUERIES, columns=columns)
-    return inputs.decode(rows.drop_columns(["request_id"]))
+    return batches.decode(rows.drop_columns(["request_id"]))
 
 
 def copy(directory: ModelDirectory, folder: Path) -> None:
@@ -165,4 +168,4 @@ def copy(directory: ModelDirectory, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    command.run("export_models", arg_parser().parse_args(), main)
+    cli.run("export_models", arg_parser().parse_args(), main)

@@ -20,7 +20,7 @@ dropped and named in quality. quality also says how many rows were kept, each nu
 of requests without retrievals and each channel's coverage of the requests.
 
 A table with more than --max-refused-share refused rows fails the job, and so does a date that is unlike the 7 days
-before it (jobs/validation/usual.py says how far it may be; three such days are needed), as when a channel's log is
+before it (jobs/quality/drift_bounds.py says how far it may be; three such days are needed), as when a channel's log is
 lost: quarantine and quality are written, no log changes. A change that is real is let through by --accept-changes,
 and then whenever the date is ingested again as long as it lasts.
 """
@@ -33,18 +33,19 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs import command
-from jobs.validation import landing, measures, quarantine, usual
-from jobs.validation.landing import Landed
-from jobs.validation.outcome import Outcome, agree, empty, known_requests, validate
-from schemas import arrow, delta_log
-from schemas.logs import LOGS, conversions
-from schemas.reports import quality
-from schemas.session import session
-from schemas.spark import Store
-from schemas.storage import Root
+from jobs.command import cli
+from jobs.ingestion import landing, measures, quarantine
+from jobs.ingestion.landing import Landed
+from jobs.ingestion.result import Outcome, agree, empty, known_requests, validate
+from jobs.quality import drift_bounds
+from schemas.storage import arrow, delta_log
+from schemas.storage.root import Root
+from schemas.storage.session import session
+from schemas.storage.spark import Store
 from schemas.table import Table
-from schemas.target_groups import target_groups
+from schemas.tables.labels import target_groups
+from schemas.tables.logs import LOGS, conversions
+from schemas.tables.reports import quality
 
 LANDED = "landed"  # the setting of a log's commit that names the files it was made from
 # Tables at a time: planning and committing small ones leaves Spark's cores idle.
@@ -52,14 +53,14 @@ _AT_ONCE = 3
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = command.parser(__doc__)
+    parser = cli.parser(__doc__)
     parser.add_argument(
         "--max-refused-share", type=_share, default=0.05, help="refused rows of a table that fail the job (%(default)s)"
     )
     parser.add_argument(
         "--accept-changes", action="store_true", help="publish the date although it is unlike the 7 days before"
     )
-    command.stale_flag(parser, "landing files")
+    cli.stale_flag(parser, "landing files")
     return parser
 
 
@@ -94,7 +95,7 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     landed = {table: landing.find(arguments.root, table, day) for table in LOGS}
     for table, found in landed.items():
         for column, count in found.dropped.items() if found else ():
-            command.log(f"ingest_logs {day}: {table.name}: column {column}, in {count} rows, is dropped")
+            cli.log(f"ingest_logs {day}: {table.name}: column {column}, in {count} rows, is dropped")
     store = Store(session("ingest_logs"), arguments.root)
     settings = {"max_refused_share": arguments.max_refused_share}
     published = {**settings, LANDED: files_landed}
@@ -118,23 +119,23 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
 
 def check(arguments: argparse.Namespace, outcomes: dict[str, Outcome], day: date) -> None:
     """Write quality, and stop a date with too many refused rows or a change that nobody has accepted."""
-    earlier = usual.before(arguments.root, day, {table.name for table in LOGS})
+    earlier = drift_bounds.before(arguments.root, day, {table.name for table in LOGS})
     if not earlier.enough:
-        command.log(f"ingest_logs {day}: {len(earlier.days)} of the 7 days before are too few to compare with")
+        cli.log(f"ingest_logs {day}: {len(earlier.days)} of the 7 days before are too few to compare with")
     today, most = measures.measure(outcomes), arguments.max_refused_share
     bounds = earlier.bounds(today)
     changes = [bound for bound in bounds if not bound.passed]
-    there, manifest = usual.recorded(arguments.root, day)
+    there, manifest = drift_bounds.recorded(arguments.root, day)
     accepted = {one.name for one in changes}
     if not arguments.accept_changes:
-        accepted &= set(manifest["settings"].get(usual.ACCEPTED, ()))
+        accepted &= set(manifest["settings"].get(drift_bounds.ACCEPTED, ()))
     of_labels = there.filter(pc.field("table") == target_groups.name)
     rows = pa.concat_tables([measures.quality_rows(outcomes, most, today, bounds), of_labels])
-    settings = {"max_refused_share": most, usual.ACCEPTED: sorted(accepted)}
+    settings = {"max_refused_share": most, drift_bounds.ACCEPTED: sorted(accepted)}
     arrow.write(arguments.root, quality, day, rows, {}, settings)
     for change in changes:
         if change.name in accepted:
-            command.log(f"ingest_logs {day}: accepted: {change}")
+            cli.log(f"ingest_logs {day}: accepted: {change}")
     measures.stop_if(outcomes, most, [one for one in changes if one.name not in accepted], day)
 
 
@@ -190,4 +191,4 @@ def _share(text: str) -> float:
 
 
 if __name__ == "__main__":
-    command.run("ingest_logs", arg_parser().parse_args(), main, stale)
+    cli.run("ingest_logs", arg_parser().parse_args(), main, stale)

@@ -22,12 +22,12 @@ import pyarrow as pa
 from deltalake.exceptions import DeltaError
 from rich.console import Console
 
-from jobs import command
-from jobs.command import WorkFailedError
-from jobs.report import breakdowns, holdings, models, numbers, scores, terminal
-from jobs.report.holdings import Holding
-from schemas.reports import evaluations
+from jobs.command import cli
+from jobs.command.cli import WorkFailedError
+from jobs.report import counts, inventory, models, numbers, scores, terminal
+from jobs.report.inventory import Holding
 from schemas.table import ContractError, MissingDataError
+from schemas.tables.reports import evaluations
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -37,9 +37,9 @@ def arg_parser() -> argparse.ArgumentParser:
     made.add_argument("table", nargs="?", metavar="TABLE", help="a table's name or path; all of them if left out")
     made.add_argument("--root", required=True, help="directory or URI that holds every table")
     made.add_argument(
-        "--date", type=command.dates, metavar="DATE[..LAST]", help="YYYY-MM-DD, or FIRST..LAST; the newest if left out"
+        "--date", type=cli.dates, metavar="DATE[..LAST]", help="YYYY-MM-DD, or FIRST..LAST; the newest if left out"
     )
-    made.add_argument("--rows", type=command.at_least(0), default=3, help="sample rows to show (default %(default)s)")
+    made.add_argument("--rows", type=cli.at_least(0), default=3, help="sample rows to show (default %(default)s)")
     made.add_argument("--json", action="store_true", help="print one JSON object instead of the views")
     return made
 
@@ -52,18 +52,18 @@ def find(root: str, name: str) -> Holding:
     Raises:
         MissingDataError: no table has that name, or it does not exist below the root.
     """
-    holdings.require(root)
-    known = holdings.paths()
+    inventory.require(root)
+    known = inventory.paths()
     named = [path for path in known if name.strip("/") in (path, path.split("/")[1])]
     if not named:
         names = sorted({path.split("/")[1] for path in known})
         raise MissingDataError(f"no table is named {name!r}; the tables are {', '.join(names)}")
     order = sorted(named, key=lambda path: (path.startswith("quarantine/"), path.startswith("landing/")))
     for path in order:
-        held = holdings.holding(root, path)
+        held = inventory.holding(root, path)
         if held.parts:
             return held
-    there = ", ".join(held.path for held in holdings.holdings(root)) or "nothing"
+    there = ", ".join(held.path for held in inventory.holdings(root)) or "nothing"
     raise MissingDataError(f"{order[0]} is not below {root}; there is {there}")
 
 
@@ -89,9 +89,9 @@ def describe(root: str, held: Holding, days: list[date], rows: int) -> dict:
         "table": held.path,
         "dates": {str(each): vars(held.parts[each]) for each in days},
         "date": str(day),
-        "made": holdings.provenance(root, held, day),
-        "counts": {each.title: breakdowns.count(root, held, day, each) for each in breakdowns.breakdowns(held)},
-        "rows": holdings.head(root, held, day, rows) if rows else None,
+        "made": inventory.provenance(root, held, day),
+        "counts": {each.title: counts.count(root, held, day, each) for each in counts.breakdowns(held)},
+        "rows": inventory.head(root, held, day, rows) if rows else None,
     }
 
 
@@ -114,7 +114,7 @@ def overview(root: str, asked: list[date] | None) -> tuple[list[Holding], list[d
     Raises:
         MissingDataError: there is no such root, or nothing of those dates in it.
     """
-    found, trained = holdings.holdings(root), models.listing(root)
+    found, trained = inventory.holdings(root), models.listing(root)
     if asked is None:
         return found, trained
     kept = [replace(held, parts={day: part for day, part in held.parts.items() if day in asked}) for held in found]
@@ -154,8 +154,8 @@ if __name__ == "__main__":
     try:
         main(arg_parser().parse_args(), Console(highlight=False))
     except (MissingDataError, ContractError, WorkFailedError) as fault:
-        command.log(f"inspect_table: {fault}")
-        sys.exit(command.FAILED)
+        cli.log(f"inspect_table: {fault}")
+        sys.exit(cli.FAILED)
     except (OSError, pa.ArrowException, duckdb.Error, DeltaError) as fault:
-        command.log(f"inspect_table: a file of it cannot be read: {' '.join(str(fault).split())}")
-        sys.exit(command.FAILED)
+        cli.log(f"inspect_table: a file of it cannot be read: {' '.join(str(fault).split())}")
+        sys.exit(cli.FAILED)

@@ -14,19 +14,19 @@ Writes: labels/target_groups, the whole date anew; rows of reports/quality: the 
 import argparse
 from datetime import date
 
-from jobs import command
-from jobs.labelling import Labelling, label
-from jobs.validation.labels import record
-from schemas.labels import HOMEPAGE, Attribution
-from schemas.logs import conversions, impressions, requests, retrievals
-from schemas.session import session
-from schemas.spark import Store
-from schemas.target_groups import target_groups
+from jobs.command import cli
+from jobs.funnel.labelling import Labelling, label
+from jobs.quality.labels import record
+from schemas.storage.session import session
+from schemas.storage.spark import Store
+from schemas.tables.labels import target_groups
+from schemas.tables.logs import conversions, impressions, requests, retrievals
+from schemas.vocabulary import HOMEPAGE, Attribution
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = command.parser(__doc__)
-    parser.add_argument("--window-hours", type=command.at_least(1), default=24, help="default 24")
+    parser = cli.parser(__doc__)
+    parser.add_argument("--window-hours", type=cli.at_least(1), default=24, help="default 24")
     usual = str(Attribution.LAST_REQUEST)
     parser.add_argument("--attribution", choices=[*map(str, Attribution)], default=usual, help=f"default {usual}")
     parser.add_argument("--scenario", default=HOMEPAGE, help=f"the target requests' scenario, default {HOMEPAGE}")
@@ -54,4 +54,4 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
 
 
 if __name__ == "__main__":
-    command.run("label_target_groups", arg_parser().parse_args(), main)
+    cli.run("label_target_groups", arg_parser().parse_args(), main)

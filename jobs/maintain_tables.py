@@ -24,14 +24,14 @@ from datetime import UTC, date, datetime, timedelta
 import pyarrow as pa
 from delta.tables import DeltaTable
 
-from jobs import command
-from schemas import arrow
-from schemas.catalog import TABLES
-from schemas.session import RETENTION_DAYS, session
-from schemas.spark import Store
-from schemas.staging import leftovers
-from schemas.storage import Root
+from jobs.command import cli
+from schemas.storage import arrow
+from schemas.storage.root import Root
+from schemas.storage.session import RETENTION_DAYS, session
+from schemas.storage.spark import Store
+from schemas.storage.staging import leftovers
 from schemas.table import MissingDataError, Table
+from schemas.tables.registry import TABLES
 
 # Opening a file costs Spark about as much as reading 4 MiB. What is merged stays below what one task reads at once,
 # so that a date's scan keeps its tasks.
@@ -41,10 +41,10 @@ KEPT = "delta.deletedFileRetentionDuration"
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = command.parser(__doc__)
+    parser = cli.parser(__doc__)
     parser.add_argument(
         "--retention-days",
-        type=command.at_least(7),  # Delta's own check, too, wants a week for those who read or write meanwhile
+        type=cli.at_least(7),  # Delta's own check, too, wants a week for those who read or write meanwhile
         default=RETENTION_DAYS,
         help="keep files that were needed in these last days; at least 7, default %(default)s",
     )
@@ -104,11 +104,11 @@ def clear(root: Root, before: datetime) -> int:
     left = leftovers(root, before)
     for one in left:
         if one.only_copy_of:
-            command.log(f"{one.folder} stays: it holds all that there is of {one.only_copy_of}; run its job again")
+            cli.log(f"{one.folder} stays: it holds all that there is of {one.only_copy_of}; run its job again")
         else:
             root.remove(one.folder)
     return sum(not one.only_copy_of for one in left)
 
 
 if __name__ == "__main__":
-    command.run("maintain_tables", arg_parser().parse_args(), main)
+    cli.run("maintain_tables", arg_parser().parse_args(), main)

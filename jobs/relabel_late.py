@@ -18,23 +18,23 @@ from datetime import date
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import command
+from jobs.command import cli
 from jobs.funnel.attribution import dates_around
-from jobs.labelling import Labelling, label
-from schemas import delta_log
-from schemas.delta_log import FileChange
-from schemas.logs import conversions
-from schemas.samples import hccp_samples, increc_samples
-from schemas.session import session
-from schemas.spark import Store
-from schemas.staleness import stale_dates
-from schemas.storage import Root
+from jobs.funnel.labelling import Labelling, label
+from schemas.storage import delta_log
+from schemas.storage.delta_log import FileChange
+from schemas.storage.lineage import stale_dates
+from schemas.storage.root import Root
+from schemas.storage.session import session
+from schemas.storage.spark import Store
 from schemas.table import MissingDataError
-from schemas.target_groups import target_groups
+from schemas.tables.labels import target_groups
+from schemas.tables.logs import conversions
+from schemas.tables.samples import hccp_samples, increc_samples
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    return command.parser(__doc__)
+    return cli.parser(__doc__)
 
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
@@ -77,7 +77,7 @@ def relabel(store: Store, day: date, recorded: dict, now: DataFrame, changes: li
     labels = label(store, day, labelling, users)
     wanted = labels.rows.persist()  # for what is to be put, and for what is gone
     rows = store.update(target_groups, day, there, wanted, labelling.settings(store, day))
-    command.log(f"relabel_late: {rows} rows of {day} changed")
+    cli.log(f"relabel_late: {rows} rows of {day} changed")
     wanted.unpersist()
     labels.unpersist()
     if users:
@@ -92,4 +92,4 @@ def changed_users(before: DataFrame, now: DataFrame, days: list[date]) -> DataFr
 
 
 if __name__ == "__main__":
-    command.run("relabel_late", arg_parser().parse_args(), main)
+    cli.run("relabel_late", arg_parser().parse_args(), main)

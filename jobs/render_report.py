@@ -12,15 +12,16 @@ Writes: reports/report/date=DATE/index.html
 import argparse
 from datetime import date
 
-from jobs import command
-from jobs.report import page, scores
-from jobs.report.model_sections import verdict
+from jobs.command import cli
+from jobs.report import scores
+from jobs.report.page import page
+from jobs.report.page.model_sections import verdict
 from jobs.report.scores import Scores
-from schemas.storage import Root
+from schemas.storage.root import Root
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    return command.parser(__doc__)
+    return cli.parser(__doc__)
 
 
 def place(day: date) -> str:
@@ -46,4 +47,4 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
 
 
 if __name__ == "__main__":
-    command.run("render_report", arg_parser().parse_args(), main)
+    cli.run("render_report", arg_parser().parse_args(), main)

@@ -38,27 +38,28 @@ from datetime import date, timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import command
-from jobs.command import WorkFailedError
-from jobs.replay.answers import ANSWERED, exposed, write
-from jobs.replay.event_log import EventLog, fingerprint, open_log
-from jobs.replay.list_log import ListLog, open_lists
-from jobs.replay.sessions import request_id
+from jobs.command import cli
+from jobs.command.cli import WorkFailedError
+from jobs.replay.events.answers import ANSWERED, exposed, write
+from jobs.replay.events.log import EventLog, fingerprint, open_log
+from jobs.replay.events.sessions import request_id
+from jobs.replay.lists.log import ListLog, open_lists
 from jobs.replay.settings import DENSITIES, SESSION, ListSettings, Settings
 from jobs.replay.sources import SOURCES
-from schemas import logs
-from schemas.labels import ELSEWHERE, HOMEPAGE
-from schemas.session import session
-from schemas.spark import Store, check, sql_type
-from schemas.staging import publish, stage
-from schemas.storage import MANIFEST, Root
+from schemas.storage.partitions import MANIFEST
+from schemas.storage.root import Root
+from schemas.storage.session import session
+from schemas.storage.spark import Store, check, sql_type
+from schemas.storage.staging import publish, stage
 from schemas.table import Table, landing
+from schemas.tables import logs
+from schemas.vocabulary import ELSEWHERE, HOMEPAGE
 
 WRITTEN = (logs.requests, *ANSWERED, logs.items, logs.conversions)
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = command.parser(__doc__)
+    parser = cli.parser(__doc__)
     parser.add_argument("--events", required=True, metavar="FILE", help="path or URI of the log's file")
     parser.add_argument("--source", required=True, choices=sorted(SOURCES), help="whose log it is")
     parser.add_argument(
@@ -66,7 +67,7 @@ def arg_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--channel-size",
-        type=command.at_least(4),
+        type=cli.at_least(4),
         default=200,
         help="items a channel returns, default 200; the user's own items are a quarter of it",
     )
@@ -82,7 +83,7 @@ def replay(root: str, events: str, settings: Settings | ListSettings, day: date)
     made_from = {"events": fingerprint(events)}
     place = Root.of(root)
     if all(is_landed(place, table, day, made_from, settings) for table in WRITTEN):
-        command.log(f"replay_events {day}: already landed from this file with these settings; left as it is")
+        cli.log(f"replay_events {day}: already landed from this file with these settings; left as it is")
         return {"rows_written": 0, "already_landed": 1}
     store = Store(session("replay_events"), root)
     lists = SOURCES[settings.source].lists
@@ -208,4 +209,4 @@ def nothing(store: Store, table: Table) -> DataFrame:
 
 
 if __name__ == "__main__":
-    command.run("replay_events", arg_parser().parse_args(), main)
+    cli.run("replay_events", arg_parser().parse_args(), main)

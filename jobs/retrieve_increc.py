@@ -21,25 +21,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import dataset
 
-from jobs import command
-from jobs.command import WorkFailedError
-from models import inputs, published
-from models.published import Published
-from schemas import arrow, storage
-from schemas.features import user_histories
-from schemas.labels import HOMEPAGE, INCREC
-from schemas.logs import requests, retrievals
-from schemas.storage import Root
+from jobs.command import cli
+from jobs.command.cli import WorkFailedError
+from models import batches
+from models.serving import load
+from models.serving.load import Published
+from schemas.storage import arrow, partitions
+from schemas.storage.root import Root
 from schemas.table import FLOATS, IDS, MissingDataError, landing, partition
+from schemas.tables.features import user_histories
+from schemas.tables.logs import requests, retrievals
+from schemas.vocabulary import HOMEPAGE, INCREC
 
 _AT_ONCE = 32_768  # requests, whose ids are looked up among all of the date's
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = command.parser(__doc__)
+    parser = cli.parser(__doc__)
     parser.add_argument("--variant", default="full", help="of the model, <preset> or <preset>-<size>; default full")
-    parser.add_argument("--seed", type=command.at_least(0), default=1, help="of the model, default 1")
-    parser.add_argument("--items", type=command.at_least(1), default=100, help="returned a request, default 100")
+    parser.add_argument("--seed", type=cli.at_least(0), default=1, help="of the model, default 1")
+    parser.add_argument("--items", type=cli.at_least(1), default=100, help="returned a request, default 100")
     parser.add_argument("--scenario", default=HOMEPAGE, help=f"of the requests, default {HOMEPAGE}")
     return parser
 
@@ -48,12 +49,12 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     root, place = arguments.root, Root.of(arguments.root)
     folder = f"{landing(retrievals, day)}/{INCREC}"
     require_others(place, day, folder)
-    directory = published.newest(root, "increc", arguments.variant, arguments.seed, day)
-    command.log(f"retrieving with {directory.place}")
+    directory = load.newest(root, "increc", arguments.variant, arguments.seed, day)
+    cli.log(f"retrieving with {directory.place}")
     asked, made_from = requests_of(root, day, arguments.scenario)
     made_from |= {
         directory.place: directory.manifest()["exported"]["checkpoint"],
-        partition(user_histories, day): storage.identity(place, user_histories, day),
+        partition(user_histories, day): partitions.identity(place, user_histories, day),
     }
     settings = {"items": arguments.items, "scenario": arguments.scenario}
     model = Published.load(directory)
@@ -118,7 +119,7 @@ def with_histories(root: str, day: date, asked: pa.Table) -> Iterator[pa.Table]:
 
 def retrieved(model: Published, rows: pa.Table, most: int) -> pa.Table:
     """A row of `retrievals` a request."""
-    positions_BK, scores_BK = model.retrieve(inputs.decode(rows.drop_columns(["request_id"])), most)
+    positions_BK, scores_BK = model.retrieve(batches.decode(rows.drop_columns(["request_id"])), most)
     there_BK = positions_BK >= 0
     offsets = pa.array(np.concatenate([[0], np.cumsum(there_BK.sum(axis=1))]), pa.int32())
     item_ids = pa.array(model.item_ids[positions_BK[there_BK]])
@@ -132,4 +133,4 @@ def retrieved(model: Published, rows: pa.Table, most: int) -> pa.Table:
 
 
 if __name__ == "__main__":
-    command.run("retrieve_increc", arg_parser().parse_args(), main)
+    cli.run("retrieve_increc", arg_parser().parse_args(), main)

@@ -32,27 +32,27 @@ import tensorflow as tf
 from rich.console import Console
 from rich.progress import track
 
-from jobs import command, evaluation
-from jobs.command import WorkFailedError
+from jobs.command import cli
+from jobs.command.cli import WorkFailedError
+from jobs.evaluation import evaluate
 from jobs.evaluation import hccp as judge_hccp
 from jobs.evaluation import increc as judge_increc
-from jobs.study import item_vectors, page
-from jobs.study.cells import UNTRAINED, Cell
+from jobs.evaluation.pooled import SeveralDates
+from jobs.evaluation.table import replace_rows
+from jobs.study import definitions, item_vectors, page
 from jobs.study.comparison import Comparison, compare, headline
+from jobs.study.definitions import STUDIES, Study, Variant
 from jobs.study.page import Finished
-from jobs.study.several_dates import SeveralDates
-from jobs.training import Training
+from jobs.study.trials import UNTRAINED, Cell
 from jobs.training import hccp as train_hccp
 from jobs.training import increc as train_increc
-from models import studies
+from jobs.training.training import Training
 from models.checkpoint import ModelDirectory
-from models.evaluations import replace_rows
-from models.studies import STUDIES, Study, Variant
-from schemas import arrow, delta_log, storage
-from schemas.logs import items
-from schemas.samples import hccp_samples, increc_samples
-from schemas.storage import Root
+from schemas.storage import arrow, delta_log, partitions
+from schemas.storage.root import Root
 from schemas.table import partition
+from schemas.tables.logs import items
+from schemas.tables.samples import hccp_samples, increc_samples
 
 # Model -> its samples, what trains it, what judges it.
 _WAYS = {
@@ -62,11 +62,11 @@ _WAYS = {
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = command.parser(__doc__)
+    parser = cli.parser(__doc__)
     parser.add_argument("--study", choices=STUDIES, required=True, help=f"one of {', '.join(STUDIES)}", metavar="NAME")
-    parser.add_argument("--seeds", type=command.at_least(1), help="so many of each variant; default: the study's")
+    parser.add_argument("--seeds", type=cli.at_least(1), help="so many of each variant; default: the study's")
     parser.add_argument("--size", choices=("default", "tiny"), help="of every preset; default: the study's")
-    parser.add_argument("--judged", type=command.at_least(1), default=1, help="judge on the last so many; default 1")
+    parser.add_argument("--judged", type=cli.at_least(1), default=1, help="judge on the last so many; default 1")
     return parser
 
 
@@ -98,13 +98,13 @@ def tuned(arguments: argparse.Namespace, name: str, study: Study) -> Study:
     """The study with what each variant earned most with on the last dates before those that are reported."""
     dates = min(len(arguments.judged), len(arguments.days) - 1)
     learned, judged = arguments.days[:-dates], arguments.days[-dates:]
-    _, compared, faults = run(arguments, f"{name}-tuning", studies.tried(study), learned, judged, tuning=True)
+    _, compared, faults = run(arguments, f"{name}-tuning", definitions.tried(study), learned, judged, tuning=True)
     try:
-        best = studies.with_best(study, headline(compared))
+        best = definitions.with_best(study, headline(compared))
     except ValueError as fault:
         raise WorkFailedError(f"{fault}: {faults}") from None
     for variant in best.variants:
-        command.log(f"{variant.name}: {', '.join(f'{each} {variant.changes[each]}' for each in study.grid)}")
+        cli.log(f"{variant.name}: {', '.join(f'{each} {variant.changes[each]}' for each in study.grid)}")
     return best
 
 
@@ -119,10 +119,10 @@ def run(
     inputs = states(root, study.model, days, judged)
     judging = _WAYS[study.model][2]
     judge = SeveralDates([judging.Judge(root, each, judging.Settings()) for each in judged])
-    evaluation.warn_of_shared_actions(judge.judges[0])
+    evaluate.warn_of_shared_actions(judge.judges[0])
     cells = plan(root, name, study, days, judge, inputs)
     todo = [cell for cell in cells if not cell.done]
-    command.log(f"{name}: {len(cells)} cells, {len(cells) - len(todo)} of them there already")
+    cli.log(f"{name}: {len(cells)} cells, {len(cells) - len(todo)} of them there already")
     started, variants = time.monotonic(), {variant.name: variant for variant in study.variants}
     shown = track(todo, name, console=Console(stderr=True), disable=not sys.stderr.isatty())
     failed = {}
@@ -132,7 +132,7 @@ def run(
         except WorkFailedError as fault:  # a loss that is not finite is so in every attempt
             failed[cell.name] = str(fault)
         told = failed.get(cell.name, "done")
-        command.log(f"{number} of {len(todo)} cells, {time.monotonic() - started:.0f} s: {cell.name}: {told}")
+        cli.log(f"{number} of {len(todo)} cells, {time.monotonic() - started:.0f} s: {cell.name}: {told}")
     there = [cell for cell in cells if cell.name not in failed]
     faults = "; ".join(f"{each}: {fault}" for each, fault in failed.items())
     if not tuning and all(cell.variant != study.reference for cell in there):
@@ -194,7 +194,7 @@ def measure_costs(cells: list[Cell], days: list[date], judge: SeveralDates) -> N
     for cell in cells if judge.requests else ():
         model = model_of(cell, days)
         if cell.seed == 1 and cell.cost is None and model.exists:
-            command.log(f"timing {model.place}")
+            cli.log(f"timing {model.place}")
             cell.write_cost(judge.cost(model))
 
 
@@ -213,8 +213,8 @@ def states(root: str, model: str, learned: list[date], judged: list[date]) -> di
     days, since = [*learned, *judged], min(learned[0], judged[0] - timedelta(judge_increc.Settings.neighbour_days))
     for table in (*judging.Judge.sources, items):
         if table.storage == "parquet":
-            there = days if table is samples else set(days) & set(storage.dates(place, table))
-            found |= {partition(table, day): storage.identity(place, table, day) for day in sorted(there)}
+            there = days if table is samples else set(days) & set(partitions.dates(place, table))
+            found |= {partition(table, day): partitions.identity(place, table, day) for day in sorted(there)}
         elif arrow.dates(root, table):
             written = delta_log.newest(place, table)
             versions = (version for day, (version, _) in written.items() if since <= day <= days[-1])
@@ -223,4 +223,4 @@ def states(root: str, model: str, learned: list[date], judged: list[date]) -> di
 
 
 if __name__ == "__main__":
-    command.run("run_study", parsed(), main)
+    cli.run("run_study", parsed(), main)

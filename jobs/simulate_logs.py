@@ -6,8 +6,8 @@ beside them the truth that no log shows, under landing/_truth/: tastes of users 
 channels miss by construction, true probabilities of candidates and of conversions.
 
 The same users, items, seed and date give the same bytes, and a date can be made alone: nothing it holds
-depends on which dates were made before. Every other dial of the world is a field of jobs.world.settings.World,
-for studies in Python: jobs.world.landing.land(root, World(...), day). With `shadow_ranked` the ranker also scores so
+depends on which dates were made before. Every other dial of the world is a field of jobs.simulator.settings.World,
+for studies in Python: simulator.landing.land(root, World(...), day). With `shadow_ranked` the ranker also scores so
 many candidates a request that pre-ranking dropped, logged as the stage `shadow_ranking`, which exposes nothing. With
 `exploration_slots` pre-ranking gives so many of its places to what it would have dropped, drawn evenly.
 
@@ -18,19 +18,17 @@ after a homepage request of the same date that this request had retrieved.
 import argparse
 from datetime import date, timedelta
 
-from jobs import command
-from jobs.world.landing import land
-from jobs.world.settings import World
+from jobs.command import cli
+from jobs.simulator.landing import land
+from jobs.simulator.settings import World
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = command.parser(__doc__)
-    parser.add_argument(
-        "--days", type=command.at_least(1), help="how many days from --date on (default: those of --date)"
-    )
-    parser.add_argument("--users", type=command.at_least(1), default=World.users, help="(default %(default)s)")
-    parser.add_argument("--items", type=command.at_least(100), default=World.items, help="(default %(default)s)")
-    parser.add_argument("--seed", type=command.at_least(0), default=World.seed, help="(default %(default)s)")
+    parser = cli.parser(__doc__)
+    parser.add_argument("--days", type=cli.at_least(1), help="how many days from --date on (default: those of --date)")
+    parser.add_argument("--users", type=cli.at_least(1), default=World.users, help="(default %(default)s)")
+    parser.add_argument("--items", type=cli.at_least(100), default=World.items, help="(default %(default)s)")
+    parser.add_argument("--seed", type=cli.at_least(0), default=World.seed, help="(default %(default)s)")
     return parser
 
 
@@ -47,7 +45,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
     world = World(users=arguments.users, items=arguments.items, seed=arguments.seed)
-    rows, figures = land(arguments.root, world, day, command.log)
+    rows, figures = land(arguments.root, world, day, cli.log)
     so_far = figures if arguments.figures is None else arguments.figures + figures
     arguments.figures = so_far
     logged = {name: count for name, count in rows.items() if not name.startswith("_truth/")}
@@ -55,4 +53,4 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
 
 
 if __name__ == "__main__":
-    command.run("simulate_logs", parse(), main)
+    cli.run("simulate_logs", parse(), main)

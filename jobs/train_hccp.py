@@ -13,11 +13,12 @@ from datetime import date
 
 import tensorflow as tf
 
-from jobs import command
-from jobs.training import Training, hccp, training_parser, variant
+from jobs.command import cli
+from jobs.training import hccp
+from jobs.training.training import Training, training_parser, variant
 from models.checkpoint import ModelDirectory
-from models.hccp_presets import PRESETS, SIZES, sized
-from schemas.samples import hccp_samples
+from models.hccp.presets import PRESETS, SIZES, sized
+from schemas.tables.samples import hccp_samples
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -37,4 +38,4 @@ def train(root: str, day: date, preset: str, arguments: argparse.Namespace) -> d
 
 
 if __name__ == "__main__":
-    command.run("train_hccp", arg_parser().parse_args(), main)
+    cli.run("train_hccp", arg_parser().parse_args(), main)

@@ -14,11 +14,12 @@ from datetime import date
 
 import tensorflow as tf
 
-from jobs import command
-from jobs.training import Training, increc, training_parser, variant
+from jobs.command import cli
+from jobs.training import increc
+from jobs.training.training import Training, training_parser, variant
 from models.checkpoint import ModelDirectory
-from models.increc_presets import PRESETS, SIZES, sized
-from schemas.samples import increc_samples
+from models.increc.presets import PRESETS, SIZES, sized
+from schemas.tables.samples import increc_samples
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -38,4 +39,4 @@ def train(root: str, day: date, preset: str, arguments: argparse.Namespace) -> d
 
 
 if __name__ == "__main__":
-    command.run("train_increc", arg_parser().parse_args(), main)
+    cli.run("train_increc", arg_parser().parse_args(), main)

@@ -25,9 +25,9 @@ import numpy as np
 import tensorflow as tf
 from pyarrow import fs
 
-from models.catalogue import Catalogue
-from schemas.staging import Staged, stage, swap
-from schemas.storage import Root
+from models.item_vocabulary import Catalogue
+from schemas.storage.root import Root
+from schemas.storage.staging import Staged, stage, swap
 from schemas.table import MissingDataError
 
 MANIFEST = "manifest.json"

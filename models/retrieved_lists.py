@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.inputs import Ragged
-from schemas import arrow
-from schemas.labels import INCREC
-from schemas.logs import retrievals
-from schemas.storage import Root
+from models.batches import Ragged
+from schemas.storage import arrow
+from schemas.storage.root import Root
 from schemas.table import MissingDataError
+from schemas.tables.logs import retrievals
+from schemas.vocabulary import INCREC
 
 
 def retrieved_lists(root: str, day: date, request_ids: pa.Array) -> dict[str, Ragged]:

@@ -6,8 +6,8 @@ Shapes: B users, L history positions, C items, D dimensions, A attributes.
 import numpy as np
 import tensorflow as tf
 
-from models.catalogue import Catalogue, bucket
-from models.inputs import ACTION_CODES, PADDING
+from models.batches import ACTION_CODES, PADDING
+from models.item_vocabulary import Catalogue, bucket
 
 
 def unit(vectors: tf.Tensor) -> tf.Tensor:

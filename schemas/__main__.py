@@ -2,7 +2,7 @@
 
 import sys
 
-from schemas.catalog import TABLES
+from schemas.tables.registry import TABLES
 
 
 def describe(name: str) -> str:

@@ -4,13 +4,10 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parent.parent
-# Whether tests that try many draws try as many as take hours: HEADRACE_LONG_TESTS=1, the only switch there is.
-LONG = bool(os.environ.get("HEADRACE_LONG_TESTS"))
+from tests.support.project import PROJECT
 
 # Jobs of seconds on two cores: compiling well costs more than it saves, and by default so little code is kept that
 # compiling would stop for good. The jobs that tests start inherit it.
@@ -21,7 +18,7 @@ os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:Reserved
 def spark():
     """One Spark session with Delta for the whole run, on two cores, with few shuffle partitions."""
     os.environ["SPARK_MASTER"] = "local[2]"
-    from schemas.session import session
+    from schemas.storage.session import session
 
     made = session("headrace-tests")
     made.conf.set("spark.sql.shuffle.partitions", "4")

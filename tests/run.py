@@ -1,6 +1,6 @@
 """Lint, format check and tests, in an environment that is made on the first run: `python3 tests/run.py [pytest's]`.
 
-Further arguments are pytest's own: `python3 tests/run.py tests/test_increc.py -k presets`.
+Further arguments are pytest's own: `python3 tests/run.py tests/models/increc/test_model.py -k presets`.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from airflow_dags import environment  # noqa: E402 (a script's own folder is on sys.path, the project is not)
+from examples.taobao import environment  # noqa: E402 (a script's own folder is on sys.path, the project is not)
 
 if __name__ == "__main__":
     environment.enter(environment.TEST_EXTRAS, [str(Path(__file__).resolve()), *sys.argv[1:]])

@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models import inputs
-from schemas import arrow
-from schemas.features import item_stats
-from schemas.labels import Action, Level, Popularity, Stage, TargetGroup
-from schemas.logs import retrievals, stages
+from models import batches
+from schemas.storage import arrow
 from schemas.table import MissingDataError, Table
-from schemas.target_groups import target_groups
+from schemas.tables.features import item_stats
+from schemas.tables.labels import target_groups
+from schemas.tables.logs import retrievals, stages
+from schemas.vocabulary import Action, Level, Popularity, Stage, TargetGroup
 
 _ROWS_AT_ONCE = 4096
 _EXPOSED_LEVELS = list(Level).index(Level.EXPOSED) + 1
@@ -120,7 +120,7 @@ def _scan(root: str, table: Table, day: date, wanted: pa.Array, columns: list[st
 
 def _listed(rows: pa.Table, wanted: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Request index, item_id and place in its list (from 1) of every listed item."""
-    lists = inputs.decode(rows.select(["item_ids"]))["item_ids"]
+    lists = batches.decode(rows.select(["item_ids"]))["item_ids"]
     requests = pc.index_in(rows["request_id"], value_set=wanted).to_numpy().astype(np.int64)
     places = np.arange(len(lists.values)) - np.repeat(lists.offsets[:-1], lists.lengths) + 1
     return requests[lists.owners], lists.values, places
@@ -128,7 +128,7 @@ def _listed(rows: pa.Table, wanted: pa.Array) -> tuple[np.ndarray, np.ndarray, n
 
 def _sampled(samples: pa.Table) -> dict[str, np.ndarray]:
     """The items of the samples, flat: whose, which, whether exposed, the strongest in-scenario action."""
-    decoded = inputs.decode(samples.select(["item_ids", "levels", "in_scenario_actions"]))
+    decoded = batches.decode(samples.select(["item_ids", "levels", "in_scenario_actions"]))
     return {
         "requests": decoded["item_ids"].owners,
         "item_ids": decoded["item_ids"].values,

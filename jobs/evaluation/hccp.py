@@ -8,21 +8,26 @@ from datetime import date
 import numpy as np
 import pyarrow as pa
 
-from jobs import command
-from jobs.evaluation import Measured, candidates
+from jobs.command import cli
+from jobs.evaluation import candidates
+from jobs.evaluation import segments as scenarios
 from jobs.evaluation.candidates import Candidates
-from jobs.evaluation.one_core import one_core
-from models import hccp, hccp_inputs, inputs, keyed_choice, ranking_metrics, scenarios
+from jobs.evaluation.evaluate import Measured
+from jobs.evaluation.timing import one_core
+from models import batches, hashing
 from models.checkpoint import ModelDirectory
-from models.hccp import Hccp
-from models.per_request import PerRequest
-from models.retrieval_metrics import ACTIVE, ALL, COLD_START
-from schemas import arrow
-from schemas.features import item_stats
-from schemas.labels import Action, Popularity
-from schemas.logs import retrievals, stages
-from schemas.samples import hccp_samples
-from schemas.target_groups import target_groups
+from models.evaluation import ranking_metrics
+from models.evaluation.per_request import PerRequest
+from models.evaluation.retrieval_metrics import ACTIVE, ALL, COLD_START
+from models.hccp import inputs as hccp_inputs
+from models.hccp import model as hccp
+from models.hccp.model import Hccp
+from schemas.storage import arrow
+from schemas.tables.features import item_stats
+from schemas.tables.labels import target_groups
+from schemas.tables.logs import retrievals, stages
+from schemas.tables.samples import hccp_samples
+from schemas.vocabulary import Action, Popularity
 
 # A cut says nothing of the incumbent at its output size or beyond: there its ish and isph are 1 by construction.
 CUTS = (10, 20, 50)
@@ -55,22 +60,22 @@ class Judge:
 
     def __init__(self, root: str, day: date, settings: Settings):
         self.root, self.day, self.settings = root, day, settings
-        samples = inputs.chosen_samples(root, hccp_samples, day, _COLUMNS, settings.seed, settings.requests)
+        samples = batches.chosen_samples(root, hccp_samples, day, _COLUMNS, settings.seed, settings.requests)
         self._found = candidates.read(root, day, samples)
-        self._users = inputs.decode(samples.select(["history_item_ids", "history_actions"]))
+        self._users = batches.decode(samples.select(["history_item_ids", "history_actions"]))
         self._cold = self._users["history_item_ids"].lengths < settings.cold_start_below
         self._scenarios = self._acted_in(samples["request_id"].combine_chunks())
         self._stats = arrow.read(root, item_stats, day, ["item_id", *hccp_inputs.COUNTS])
         self.requests = samples.num_rows
         self.counts = {"requests": self.requests, "candidates": len(self._found.item_ids)}
-        command.log(f"{self.requests} requests, {len(self._found.item_ids)} candidates")
+        cli.log(f"{self.requests} requests, {len(self._found.item_ids)} candidates")
 
     def measure(self, models: Sequence[ModelDirectory], untrained: bool = True) -> Measured:
         """What each model's order earns and, if `untrained`, those of the orders that need no training."""
         scores = untrained_scores(self._found, self.settings) if untrained else {}
         values = {(name, 0): [*self._measured(each)] for name, each in scores.items()}
         for each in models if self.requests else ():
-            command.log(f"measuring {each.place}")
+            cli.log(f"measuring {each.place}")
             ours = self.model(each).scores(self._users, self._found.requests, self._found.item_ids)
             values[each.variant, each.seed] = [*self._measured(ours)]
         return values
@@ -105,7 +110,7 @@ def untrained_scores(found: Candidates, settings: Settings) -> dict[str, np.ndar
     What the incumbent filtered out comes after what it let through, all alike.
     """
     scores = {
-        "random": keyed_choice.keyed_hash(settings.seed, found.requests, found.item_ids).astype(np.float64),
+        "random": hashing.keyed_hash(settings.seed, found.requests, found.item_ids).astype(np.float64),
         "hot_items": found.conversions.astype(np.float64),
     }
     if found.pre_ranking_order.any():
@@ -161,7 +166,7 @@ def _on_exposures(requests: np.ndarray, scores: np.ndarray, acted: np.ndarray) -
     yield PerRequest.summed(("gauc", ALL, 0), whose, values, sizes)
 
 
-def cost(model: Hccp, users: inputs.Batch, item_ids: np.ndarray, settings: Settings) -> Iterator[dict]:
+def cost(model: Hccp, users: batches.Batch, item_ids: np.ndarray, settings: Settings) -> Iterator[dict]:
     """Milliseconds to score one request, one at a time; of a base with vectors also with the items' at hand.
 
     All threads of TensorFlow and NumPy are kept on one core while it is measured. The first requests warm up and do
@@ -179,9 +184,9 @@ def cost(model: Hccp, users: inputs.Batch, item_ids: np.ndarray, settings: Setti
     taken = {segment: [] for segment in ways}
     with one_core() as alone:
         if not alone:
-            command.log("this system keeps no process on one core: milliseconds are of all cores")
+            cli.log("this system keeps no process on one core: milliseconds are of all cores")
         for n in range(_WARM_UP + settings.timed_requests):
-            one = inputs.take(users, np.array([n % inputs.size(users)]))
+            one = batches.take(users, np.array([n % batches.size(users)]))
             for segment, times in taken.items():
                 started = time.perf_counter()
                 ways[segment](one)

@@ -9,20 +9,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs import command
-from jobs.evaluation import Measured
-from models import baselines, increc, inputs, keyed_choice, retrieval_metrics, scenarios
-from models.baselines import ItemNeighbours
+from jobs.command import cli
+from jobs.evaluation import segments as scenarios
+from jobs.evaluation.evaluate import Measured
+from models import batches, hashing
+from models.batches import Batch
 from models.checkpoint import ModelDirectory
-from models.inputs import Batch
-from models.retrieval_metrics import Scorer, Targets
+from models.evaluation import retrieval_metrics, untrained_baselines
+from models.evaluation.retrieval_metrics import Scorer, Targets
+from models.evaluation.untrained_baselines import ItemNeighbours
+from models.increc import model as increc
 from models.retrieved_lists import retrieved_lists
-from schemas import arrow
-from schemas.features import item_stats
-from schemas.labels import Action, Popularity
-from schemas.logs import conversions, retrievals
-from schemas.samples import increc_samples
-from schemas.target_groups import target_groups
+from schemas.storage import arrow
+from schemas.tables.features import item_stats
+from schemas.tables.labels import target_groups
+from schemas.tables.logs import conversions, retrievals
+from schemas.tables.samples import increc_samples
+from schemas.vocabulary import Action, Popularity
 
 _COLUMNS = tuple(name for name in increc_samples.names if name not in ("scenario", "request_time"))
 
@@ -56,9 +59,9 @@ class Judge:
         columns = ["item_id", "conversions", "popularity"]
         self._stats = arrow.read(root, item_stats, day, columns).sort_by("item_id")
         self._catalogue = self._stats["item_id"].to_numpy()
-        samples = inputs.chosen_samples(root, increc_samples, day, _COLUMNS, settings.seed, settings.requests)
+        samples = batches.chosen_samples(root, increc_samples, day, _COLUMNS, settings.seed, settings.requests)
         self._request_ids = samples["request_id"].combine_chunks()
-        self._rows = inputs.decode(samples.drop_columns(["request_id"]))
+        self._rows = batches.decode(samples.drop_columns(["request_id"]))
         self._targets = targets_of(self._rows)
         self._retrieved = retrieved_lists(root, day, self._request_ids)
         self._popularity = popularity_of(self._stats, self._targets.item_ids)
@@ -66,7 +69,7 @@ class Judge:
         self._scenarios = self._acted_in()
         self.counts = {"requests": self.requests, "targets": len(self._targets.rows)}
         said = ", ".join(self._retrieved) or "none"
-        command.log(f"{self.requests} requests, {len(self._targets.rows)} targets, channels {said}")
+        cli.log(f"{self.requests} requests, {len(self._targets.rows)} targets, channels {said}")
 
     @property
     def requests(self) -> int:
@@ -102,13 +105,13 @@ class Judge:
         columns = retrieval_metrics.locate(self._catalogue, item_ids)
         users, columns = users[columns >= 0], columns[columns >= 0]
         near = ItemNeighbours.fit(users, columns, len(counts), settings.neighbours, settings.longest_user)
-        keys = keyed_choice.request_keys(self._request_ids.to_numpy(zero_copy_only=False), settings.seed)
+        keys = hashing.request_keys(self._request_ids.to_numpy(zero_copy_only=False), settings.seed)
         histories = self._rows["history_item_ids"]
-        return baselines.scorers(keys, histories, self._retrieved, self._catalogue, counts, near)
+        return untrained_baselines.scorers(keys, histories, self._retrieved, self._catalogue, counts, near)
 
     def _trained(self, directory: ModelDirectory) -> Scorer:
         """An item that the model has not learned yet is scored as its bucket is."""
-        command.log(f"measuring {directory.place}")
+        cli.log(f"measuring {directory.place}")
         model = increc.load(directory)
         users_ND, items_CD = model.user_vectors(self._rows), model.item_vectors(self._catalogue)
         share = model.settings.item_cf_share
@@ -116,7 +119,7 @@ class Judge:
         def towers(start: int, stop: int) -> np.ndarray:
             return users_ND[start:stop] @ items_CD.T
 
-        return baselines.fused(towers, self._untrained["item_cf_twice"], share) if share else towers
+        return untrained_baselines.fused(towers, self._untrained["item_cf_twice"], share) if share else towers
 
 
 def targets_of(requests: Batch) -> Targets:
@@ -151,11 +154,11 @@ def known_conversions(root: str, day: date, settings: Settings) -> tuple[np.ndar
     share = min(1.0, settings.neighbour_events / max(source.count_rows(filter=known), 1))
     parts = []
     for batch in source.to_batches(columns=["user_id", "item_id", "event_time", "event_id"], filter=known):
-        draw = keyed_choice.mix(batch["user_id"].to_numpy().astype(np.uint64)) / 2.0**64
+        draw = hashing.mix(batch["user_id"].to_numpy().astype(np.uint64)) / 2.0**64
         parts.append(batch.filter(pa.array(draw < share)))
     events = pa.Table.from_batches(parts) if parts else None
     if events is None or events.num_rows == 0:
-        command.log(f"{conversions.path} knows nothing of the {settings.neighbour_days} days before {day}: no item-CF")
+        cli.log(f"{conversions.path} knows nothing of the {settings.neighbour_days} days before {day}: no item-CF")
         return np.empty(0, np.int64), np.empty(0, np.int64)
     events = events.sort_by([("event_time", "ascending"), ("event_id", "ascending")])
     return events["user_id"].to_numpy(), events["item_id"].to_numpy()

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from schemas.labels import Action, Attribution
+from schemas.vocabulary import Action, Attribution
 
 _EVENT = ("event_id", "user_id", "item_id", "action", "event_time", "scenario", "request_id")
 

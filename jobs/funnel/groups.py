@@ -4,7 +4,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.funnel.attribution import strongest
-from schemas.labels import TargetGroup
+from schemas.vocabulary import TargetGroup
 
 
 def touches(targets: DataFrame, impressions: DataFrame, attributed: DataFrame) -> DataFrame:

@@ -13,7 +13,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.funnel.sampling import capped_factor, inverse_probability, pareto_key, smallest, uniform
-from schemas.labels import Level
+from schemas.vocabulary import Level
 
 RANKED, FILTERED = 10, 40
 

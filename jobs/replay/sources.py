@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.command import WorkFailedError
-from jobs.replay.event_files import Layout, action_of, events, hashed, moment, parquet, text, word_of
-from jobs.replay.lists_shown import ASKING, CLICKOUT, INTERACTION
-from schemas.labels import Action
+from jobs.command.cli import WorkFailedError
+from jobs.replay.files import Layout, action_of, events, hashed, moment, parquet, text, word_of
+from jobs.replay.lists.shown import ASKING, CLICKOUT, INTERACTION
 from schemas.table import MissingDataError
+from schemas.vocabulary import Action
 
 _COMMA_SEPARATED = (".csv", ".csv.gz")
 _EVENT = ("user_id", "item_id", "action", "event_time")

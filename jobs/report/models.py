@@ -7,7 +7,7 @@ from datetime import date
 
 from pyarrow import fs
 
-from schemas.storage import Root
+from schemas.storage.root import Root
 
 MODELS = ("increc", "hccp")
 _EXPORTS = ("saved_model", "item_vectors", "index.faiss", "index_ids")

@@ -6,8 +6,8 @@ from datetime import date
 from statistics import fmean, stdev
 
 from jobs.report import numbers
-from schemas import arrow
-from schemas.reports import evaluations
+from schemas.storage import arrow
+from schemas.tables.reports import evaluations
 
 # Rows that no training is needed for; whatever else appears was trained.
 UNTRAINED = ("random", "hot_items", "incumbent", "item_cf_twice")

@@ -11,7 +11,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from jobs.report import numbers, scores
-from jobs.report.holdings import Holding
+from jobs.report.inventory import Holding
 from jobs.report.scores import Scores
 
 _LIST_ITEMS = 3

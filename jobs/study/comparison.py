@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from jobs.report import scores
-from jobs.study.cells import UNTRAINED, Cell
-from models.intervals import Interval, Sums, differences
-from models.per_request import Key, PerRequest, averages
+from jobs.study.trials import UNTRAINED, Cell
+from models.evaluation.bootstrap import Interval, Sums, differences
+from models.evaluation.per_request import Key, PerRequest, averages
 
 # Metrics that stand in one table, the ones to judge by first.
 GROUPS = {

@@ -5,16 +5,17 @@ from datetime import date
 import numpy as np
 import tensorflow as tf
 
-from jobs import command
+from jobs.command import cli
 from jobs.evaluation.increc import Judge, popularity_of
+from jobs.study.definitions import Study
 from jobs.study.pictures import BOTH, SEED, Items, Picture, chosen
 from jobs.study.planes import FEWEST, Planes, planes
-from models import increc, inputs
+from models import batches
 from models.checkpoint import ModelDirectory
-from models.studies import Study
-from schemas import arrow
-from schemas.features import item_stats
-from schemas.samples import increc_samples
+from models.increc import model
+from schemas.storage import arrow
+from schemas.tables.features import item_stats
+from schemas.tables.samples import increc_samples
 
 _MODEL_SEED = 1  # of the models whose vectors are shown
 
@@ -42,16 +43,16 @@ def picture(name: str, study: Study, learned_until: date, judge: Judge) -> Pictu
 def _targets(judge: Judge) -> tuple[np.ndarray, np.ndarray]:
     """The ITG and the RTG items of the measured requests, each once."""
     columns, own = ("itg_item_ids", "rtg_item_ids"), judge.settings
-    samples = inputs.chosen_samples(
+    samples = batches.chosen_samples(
         judge.root, increc_samples, judge.day, ("request_id", *columns), own.seed, own.requests
     )
-    rows = inputs.decode(samples.select(list(columns)))
+    rows = batches.decode(samples.select(list(columns)))
     return tuple(np.unique(rows[name].values) for name in columns)
 
 
 def _planes(directory: ModelDirectory, items: Items, popularity: np.ndarray) -> Planes:
-    command.log(f"drawing {len(items.item_ids)} item vectors of {directory.place}")
-    vectors = increc.load(directory).item_vectors(items.item_ids)
+    cli.log(f"drawing {len(items.item_ids)} item vectors of {directory.place}")
+    vectors = model.load(directory).item_vectors(items.item_ids)
     tf.keras.backend.clear_session()
     groups = np.where(items.groups == BOTH, "", items.groups)
     return planes(directory.variant, vectors, groups, popularity, SEED)

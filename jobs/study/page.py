@@ -4,15 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 
-from jobs.report import holdings, model_sections, numbers, page, scores, sections
-from jobs.report.charts import Bar, Line, Point, bar_chart, line_chart
+from jobs.evaluation import segments as scenarios
+from jobs.report import inventory, numbers, scores
+from jobs.report.page import model_sections, page, sections
+from jobs.report.page.charts import Bar, Line, Point, bar_chart, line_chart
 from jobs.report.scores import Scores
 from jobs.study import vector_section, world_section
 from jobs.study.comparison import GROUPS, Comparison
+from jobs.study.definitions import Study, Sweep
 from jobs.study.pictures import Picture
-from models import scenarios
-from models.intervals import Interval
-from models.studies import Study, Sweep
+from models.evaluation.bootstrap import Interval
 
 
 def place(name: str) -> str:
@@ -42,7 +43,7 @@ def render(root: str, finished: Finished) -> str:
     """The page, complete in one string of HTML."""
     study, compared = finished.study, finished.compared
     last = finished.judged[-1]
-    below = sections.Below(root, last, {held.path: held for held in holdings.holdings(root)})
+    below = sections.Below(root, last, {held.path: held for held in inventory.holdings(root)})
     scored = scores.gather({"model": study.model, **row} for row in compared.rows)[study.model]
     headlines = there(scored, scores.HEADLINES[study.model])
     context = {

@@ -7,7 +7,7 @@ from functools import reduce
 import numpy as np
 
 from jobs.study.planes import Planes
-from models.keyed_choice import keyed_hash
+from models.hashing import keyed_hash
 
 ITG, RTG, BOTH = "ITG", "RTG", "both"
 MOST = 600  # items of each group: t-SNE of all three takes a quarter of a minute

@@ -3,7 +3,7 @@
 import numpy as np
 
 from jobs.report import numbers
-from jobs.report.charts import Cloud, scatter_chart
+from jobs.report.page.charts import Cloud, scatter_chart
 from jobs.study import neighbours
 from jobs.study.pictures import BOTH, ITG, MOST, RTG, Items, Picture
 from jobs.study.planes import Apart, Planes

@@ -12,16 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import dataset
 
-from jobs.report.breakdowns import Breakdown
-from jobs.report.sections import Below
-from jobs.world import truth
-from models.keyed_choice import request_keys
-from schemas import arrow
-from schemas.features import item_stats
-from schemas.labels import FUNNEL, Action, Popularity
-from schemas.logs import impressions, stages
-from schemas.storage import Root
+from jobs.report.counts import Breakdown
+from jobs.report.page.sections import Below
+from jobs.simulator import truth
+from models.hashing import request_keys
+from schemas.storage import arrow
+from schemas.storage.root import Root
 from schemas.table import Table
+from schemas.tables.features import item_stats
+from schemas.tables.logs import impressions, stages
+from schemas.vocabulary import FUNNEL, Action, Popularity
 
 BEST = 10  # items a request that its user would most probably click
 _REQUESTS = 1000

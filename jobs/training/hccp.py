@@ -5,17 +5,18 @@ from datetime import date
 import numpy as np
 import pyarrow as pa
 
-from jobs.command import WorkFailedError
-from jobs.training import Training
-from models import hccp_inputs, inputs
-from models.catalogue import Catalogue
-from models.hccp import Hccp, load
-from schemas import arrow, storage
-from schemas.features import item_stats
-from schemas.labels import Level
-from schemas.samples import hccp_samples
-from schemas.storage import Root
+from jobs.command.cli import WorkFailedError
+from jobs.training.training import Training
+from models import batches
+from models.hccp import inputs as hccp_inputs
+from models.hccp.model import Hccp, load
+from models.item_vocabulary import Catalogue
+from schemas.storage import arrow, partitions
+from schemas.storage.root import Root
 from schemas.table import partition
+from schemas.tables.features import item_stats
+from schemas.tables.samples import hccp_samples
+from schemas.vocabulary import Level
 
 
 def train(training: Training) -> dict:
@@ -32,7 +33,7 @@ def train(training: Training) -> dict:
     model = load(training.before, catalogue) if training.before else Hccp(settings, catalogue, seed)
     model.counts.assign(counts[_number(training.directory.day)])
 
-    def assemble(rows: inputs.Batch, random: np.random.Generator) -> dict:
+    def assemble(rows: batches.Batch, random: np.random.Generator) -> dict:
         return hccp_inputs.assemble(rows, catalogue, counts, settings, random)
 
     found = {"made_from": made_from, "requests": facts["requests"], "items_by_level": facts["items_by_level"]}
@@ -43,8 +44,8 @@ def facts_of(root: str, days: list[date]) -> dict:
     """What the samples of these dates hold: requests, items of each level, the ids of all items."""
     requests, levels, found = 0, np.zeros(len(Level) + 1, np.int64), [np.zeros(0, np.int64)]
     for day in days:
-        rows = inputs.decode(arrow.read(root, hccp_samples, day, ["history_item_ids", "item_ids", "levels"]))
-        requests += inputs.size(rows)
+        rows = batches.decode(arrow.read(root, hccp_samples, day, ["history_item_ids", "item_ids", "levels"]))
+        requests += batches.size(rows)
         levels += np.bincount(rows["levels"].values, minlength=len(levels))
         found += [np.unique(rows[name].values) for name in ("history_item_ids", "item_ids")]
     if not requests:
@@ -57,7 +58,7 @@ def known_items(training: Training, item_ids: np.ndarray) -> tuple[Catalogue, di
     """The items to know, `counts_by_row` of each date by its number, and what both were made from."""
     root, days = training.directory.root, training.days
     tables = [(table, one) for table in (hccp_samples, item_stats) for one in days]
-    made_from = {partition(table, one): storage.identity(Root.of(root), table, one) for table, one in tables}
+    made_from = {partition(table, one): partitions.identity(Root.of(root), table, one) for table, one in tables}
     stats: dict[date, pa.Table] = {
         one: arrow.read(root, item_stats, one, ["item_id", *hccp_inputs.COUNTS]) for one in days
     }

@@ -4,18 +4,19 @@ from datetime import date
 
 import numpy as np
 
-from jobs.command import WorkFailedError
-from jobs.training import Training
-from jobs.training.retrieved import Retrieved
-from models import increc_inputs, inputs
-from models.catalogue import Catalogue, by_row
-from models.increc import IncRec, load
-from schemas import arrow, storage
-from schemas.features import item_stats
-from schemas.logs import retrievals
-from schemas.samples import increc_samples
-from schemas.storage import Root
+from jobs.command.cli import WorkFailedError
+from jobs.training.masks import Retrieved
+from jobs.training.training import Training
+from models import batches
+from models.increc import inputs as increc_inputs
+from models.increc.model import IncRec, load
+from models.item_vocabulary import Catalogue, by_row
+from schemas.storage import arrow, partitions
+from schemas.storage.root import Root
 from schemas.table import partition
+from schemas.tables.features import item_stats
+from schemas.tables.logs import retrievals
+from schemas.tables.samples import increc_samples
 
 _ITEM_LISTS = ("history_item_ids", "etg_item_ids", "rtg_item_ids", "itg_item_ids")
 
@@ -32,7 +33,7 @@ def train(training: Training) -> dict:
         made_from |= {retrievals.path: arrow.delta(training.directory.root, retrievals).version()}
     model = load(training.before, catalogue) if training.before else IncRec(settings, catalogue, seed)
 
-    def assemble(rows: inputs.Batch, random: np.random.Generator) -> dict:
+    def assemble(rows: batches.Batch, random: np.random.Generator) -> dict:
         if retrieved:
             rows = rows | {"retrieved_rows": retrieved.of(rows["request_id"])}
         return increc_inputs.assemble(rows, catalogue, probabilities, settings, random)
@@ -50,8 +51,8 @@ def facts_of(root: str, days: list[date]) -> dict:
     """What the samples of these dates hold: requests, how many have both RTG and ITG, the ids of all items."""
     requests, both, found = 0, 0, [np.zeros(0, np.int64)]
     for day in days:
-        rows = inputs.decode(arrow.read(root, increc_samples, day, _ITEM_LISTS))
-        requests += inputs.size(rows)
+        rows = batches.decode(arrow.read(root, increc_samples, day, _ITEM_LISTS))
+        requests += batches.size(rows)
         both += int(((rows["rtg_item_ids"].lengths > 0) & (rows["itg_item_ids"].lengths > 0)).sum())
         found.append(np.unique(np.concatenate([lists.values for lists in rows.values()])))
     if not requests:
@@ -64,7 +65,7 @@ def known_items(training: Training, item_ids: np.ndarray) -> tuple[Catalogue, np
     root, day = training.directory.root, training.directory.day
     stats = arrow.read(root, item_stats, day, ["item_id", "sampling_probability"])
     tables = [*((increc_samples, one) for one in training.days), (item_stats, day)]
-    made_from = {partition(table, one): storage.identity(Root.of(root), table, one) for table, one in tables}
+    made_from = {partition(table, one): partitions.identity(Root.of(root), table, one) for table, one in tables}
     ids = stats["item_id"].to_numpy()
     catalogue, version = training.catalogue(np.concatenate([item_ids, ids]))
     probabilities = stats["sampling_probability"].to_numpy()

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from jobs import command
-from jobs.command import WorkFailedError
-from models.catalogue import Catalogue
+from jobs.command import cli
+from jobs.command.cli import WorkFailedError
+from models.item_vocabulary import Catalogue
 
 _STEPS_PER_LINE = 100
 
@@ -52,8 +52,8 @@ def fit(
             model.step(batch)
             examples += examples_of(batch)
             if step % _STEPS_PER_LINE == 0:
-                command.log(f"  epoch {epoch + 1} step {step}: {_line(model, examples, started)}")
-        command.log(f"  epoch {epoch + 1}/{epochs}: {_line(model, examples, started)}")
+                cli.log(f"  epoch {epoch + 1} step {step}: {_line(model, examples, started)}")
+        cli.log(f"  epoch {epoch + 1}/{epochs}: {_line(model, examples, started)}")
         losses.append(_terms(model))
         if not all(map(math.isfinite, losses[-1].values())):
             raise WorkFailedError(f"epoch {epoch + 1}: {losses[-1]}, should be finite; no model was published")

@@ -15,8 +15,9 @@ import duckdb
 from volume.duckdb_hccp import HCCP_SAMPLES
 from volume.duckdb_labels import ATTRIBUTED, HISTORIES, INCREC_SAMPLES, LABELS
 
-from schemas import arrow, logs
+from schemas.storage import arrow
 from schemas.table import Table
+from schemas.tables import logs
 
 STEPS = {
     "target_groups": ATTRIBUTED + LABELS,

@@ -12,9 +12,9 @@ from datetime import date
 import duckdb
 from volume.duckdb_sql import connect
 
-from schemas import samples
 from schemas.table import Table
-from schemas.target_groups import target_groups
+from schemas.tables import samples
+from schemas.tables.labels import target_groups
 
 TABLES = (target_groups.name, samples.increc_samples.name, samples.hccp_samples.name)
 

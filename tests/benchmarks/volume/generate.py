@@ -15,8 +15,8 @@ from pathlib import Path
 
 import duckdb
 
-from jobs.world.landing import land
-from jobs.world.settings import World
+from jobs.simulator.landing import land
+from jobs.simulator.settings import World
 
 DAY = date(2024, 3, 8)
 DAYS = (DAY - timedelta(1), DAY, DAY + timedelta(1))

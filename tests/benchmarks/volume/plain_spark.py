@@ -9,9 +9,9 @@ from datetime import date, timedelta
 from pyspark.sql import functions as F
 
 from jobs.funnel.attribution import attribute
-from schemas import logs
-from schemas.labels import HOMEPAGE, Attribution
-from schemas.spark import Store
+from schemas.storage.spark import Store
+from schemas.tables import logs
+from schemas.vocabulary import HOMEPAGE, Attribution
 
 _STRENGTH = "CASE action WHEN 'purchase' THEN 4 WHEN 'cart' THEN 3 WHEN 'favorite' THEN 2 WHEN 'click' THEN 1 END"
 

@@ -20,11 +20,11 @@ from volume.duckdb_sql import files
 from volume.polars_hccp import hccp_samples
 from volume.polars_labels import WINDOW, attributed, histories, increc_samples, labels
 
-from schemas import logs, samples
-from schemas.features import user_histories
-from schemas.labels import HOMEPAGE
 from schemas.table import Table
-from schemas.target_groups import target_groups
+from schemas.tables import logs, samples
+from schemas.tables.features import user_histories
+from schemas.tables.labels import target_groups
+from schemas.vocabulary import HOMEPAGE
 
 
 def scan(root: str, table: Table, first: date, last: date) -> pl.LazyFrame:

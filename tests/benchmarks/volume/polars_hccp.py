@@ -3,8 +3,8 @@
 import polars as pl
 from volume.polars_labels import STRONGEST
 
-from schemas import samples
-from schemas.labels import HOMEPAGE
+from schemas.tables import samples
+from schemas.vocabulary import HOMEPAGE
 
 _HASHES = float(2**52)
 

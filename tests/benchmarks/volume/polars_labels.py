@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from schemas import samples
-from schemas.features import user_histories
-from schemas.labels import Action
-from schemas.target_groups import target_groups
+from schemas.tables import samples
+from schemas.tables.features import user_histories
+from schemas.tables.labels import target_groups
+from schemas.vocabulary import Action
 
 WINDOW = pl.duration(hours=24)
 STRONGEST = ("weakness", "event_time", "event_id")

@@ -17,8 +17,8 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 from volume import plain_spark
 
-from schemas.session import session
-from schemas.spark import Store
+from schemas.storage.session import session
+from schemas.storage.spark import Store
 
 JOBS = (
     "label_target_groups",

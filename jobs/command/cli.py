@@ -1,0 +1,164 @@
+"""What every job's command line has in common: --root, --date, exit statuses, the closing JSON line."""
+
+import argparse
+import errno
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from datetime import date, timedelta
+
+from schemas.table import ConflictError, ContractError, MissingDataError
+
+DONE, FAILED, BAD_ARGUMENTS = 0, 1, 2
+_BY_TABLE = "tables"  # what a job counts by table; other dicts say something of the whole run
+
+# What a storage that does not work says, in the system's words, which the JVM repeats.
+_MENDS = {
+    **{os.strerror(code): "make room" for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)},
+    **{os.strerror(code): "see who may write there" for code in (errno.EACCES, errno.EPERM, errno.EROFS)},
+    **{os.strerror(code): "move away what is in the way" for code in (errno.ENOTDIR, errno.EEXIST)},
+}
+
+
+class WorkFailedError(RuntimeError):
+    """The job's input or work is not as it has to be; the message says what, where and what would be right."""
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """A job's parser with --root and --date; the description is the job's docstring, shown as it is."""
+    made = argparse.ArgumentParser(
+        description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--root", required=True, help="directory or URI that holds every table")
+    made.add_argument(
+        "--date", required=True, type=dates, metavar="DATE[..LAST]", help="YYYY-MM-DD, or FIRST..LAST, both included"
+    )
+    return made
+
+
+def dates(text: str) -> list[date]:
+    """The dates of `2017-12-01` or `2017-12-01..2017-12-03`."""
+    first, _, last = text.partition("..")
+    try:
+        start = date.fromisoformat(first)
+        end = date.fromisoformat(last) if ".." in text else start
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date; write YYYY-MM-DD or FIRST..LAST") from None
+    if end < start:
+        raise argparse.ArgumentTypeError(f"{text!r} ends before it starts")
+    return [start + timedelta(n) for n in range((end - start).days + 1)]
+
+
+def at_least(low: int) -> Callable[[str], int]:
+    """An argument type: a whole number that is at least `low`."""
+
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or value < low:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {low}")
+        return value
+
+    return number
+
+
+def log(message: str) -> None:
+    """One progress line on standard error; standard output belongs to the JSON line."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def stale_flag(made: argparse.ArgumentParser, source: str) -> None:
+    """Add --stale: of the dates only those that are there, and were made from what `source` no longer is."""
+    made.add_argument(
+        "--stale", action="store_true", help=f"only dates that are there and whose {source} changed since"
+    )
+
+
+def run(
+    job: str,
+    arguments: argparse.Namespace,
+    work: Callable[[argparse.Namespace, date], dict],
+    stale: Callable[[str, list[date]], list[date]] | None = None,
+) -> None:
+    """Do the work for each date in turn, print one JSON line a date and exit.
+
+    `work` returns what it counted, `rows_written` among it. For a range the last line sums up: numbers are
+    added, lists joined. A date that fails ends the run; the dates before it stay done. With --stale the dates do not
+    wait for one another: the run goes on, names those that failed at its end, and the last line has `failed_dates`.
+
+    Args:
+        stale: of a root and dates, those that --stale keeps.
+    """
+    started, counted, failed = time.monotonic(), [], []
+    first, last = arguments.date[0], arguments.date[-1]
+    only_stale = stale is not None and arguments.stale
+    try:
+        todo = stale(arguments.root, arguments.date) if only_stale else arguments.date
+    except Exception as fault:
+        _tell(job, first, fault)
+        sys.exit(FAILED)
+    for day in todo:
+        log(f"{job} {day}")
+        try:
+            counted.append(work(arguments, day))
+        except Exception as fault:
+            _tell(job, day, fault)
+            if not only_stale:
+                sys.exit(FAILED)
+            failed.append(str(day))
+            continue
+        if len(todo) > 1:
+            print(json.dumps({"job": job, "date": str(day), **counted[-1]}), flush=True)
+    line = {
+        "job": job,
+        "date": str(first) if first == last else f"{first}..{last}",
+        **_summed(counted),
+        **({"failed_dates": failed} if failed else {}),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    print(json.dumps(line), flush=True)
+    if failed:
+        log(f"{job}: failed for {', '.join(failed)}; the other dates are done")
+    sys.exit(FAILED if failed else DONE)
+
+
+def _tell(job: str, day: date, fault: Exception) -> None:
+    """Log why a date failed: in one line where it is known what is to be done, else with a traceback before it."""
+    if isinstance(fault, MissingDataError | ContractError | ConflictError | WorkFailedError):
+        log(f"{job} {day}: {fault}")
+        return
+    mend = next((mend for words, mend in _MENDS.items() if words in str(fault)), None)
+    if mend is None or not isinstance(fault, OSError):
+        traceback.print_exception(fault)
+    what = fault if isinstance(fault, OSError) else "failed; the lines above say where"
+    log(f"{job} {day}: {what}" + (f"; no date is half replaced: {mend} and run this again" if mend else ""))
+
+
+def _summed(counted: list[dict]) -> dict:
+    """One dict of all dates' counts: numbers added, `tables` table by table, lists joined, nothing twice; true if true
+    of all; else the last.
+    """
+    total = {"rows_written": 0} if not counted else dict(counted[0])
+    for counts in counted[1:]:
+        for name, value in counts.items():
+            if isinstance(value, bool):
+                total[name] = total.get(name, True) and value
+            elif isinstance(value, list):
+                total[name] = [*total.get(name, []), *(one for one in value if one not in total.get(name, []))]
+            elif name in total and (name == _BY_TABLE or isinstance(value, int | float)):
+                total[name] = _added(total[name], value)
+            else:
+                total[name] = value
+    return total
+
+
+def _added(one: float | dict, other: float | dict) -> float | dict:
+    """Two numbers' sum, or two dicts' key by key."""
+    if not isinstance(other, dict):
+        return one + other
+    return one | {key: _added(one[key], value) if key in one else value for key, value in other.items()}

@@ -1,0 +1,1 @@
+"""How a landed row becomes a row of the logs."""

@@ -1,0 +1,1 @@
+"""Compares a date with the days before it."""

@@ -1,0 +1,1 @@
+"""A simulated funnel over an event log."""

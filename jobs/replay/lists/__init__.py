@@ -1,0 +1,1 @@
+"""Real lists of a session log."""

@@ -1,0 +1,1 @@
+"""The objectives that HCCP is compared with; production never imports them."""

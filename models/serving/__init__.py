@@ -1,0 +1,1 @@
+"""What an exported model holds, and how it is loaded."""

@@ -1,0 +1,1 @@
+"""The one doorway to every table."""

@@ -1,0 +1,107 @@
+"""A Delta table's commits, read from its log: one JSON file a version, `commitInfo` among its lines."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from urllib.parse import unquote
+
+from schemas.storage.root import Root
+from schemas.table import MissingDataError, Table
+
+_MERGE = "MERGE"
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """A commit added a file of one date, or took it away; `path` is relative to the table."""
+
+    version: int
+    date: date
+    path: str
+    removed: bool
+    changes_rows: bool  # a compaction's do not
+
+
+def commits(root: Root, table: Table) -> Iterator[tuple[int, dict]]:
+    """(version, commitInfo) of each commit whose file is still there, newest first.
+
+    Raises:
+        MissingDataError: there is no such table.
+    """
+    found = False
+    for number, actions in _actions(root, table):
+        found = True
+        yield number, next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
+    if not found:
+        raise MissingDataError(f"there is no {table.path} below {root.path}")
+
+
+def version(root: Root, table: Table) -> int:
+    """The newest version."""
+    return next(commits(root, table))[0]
+
+
+def replacements(root: Root, table: Table, day: date) -> Iterator[tuple[int, dict, int]]:
+    """(version, recorded, rows) of the commits that wrote one date, newest first.
+
+    recorded: what `Store.replace` and `Store.update` say there. rows: how many the commit put or took away.
+    """
+    for number, recorded, info in _recorded(root, table):
+        if recorded["date"] == day.isoformat():
+            yield number, recorded, _rows(info)
+
+
+def settings(root: Root, table: Table, day: date, version: int) -> dict:
+    """The settings with which one date was last written, as a version of the table has it.
+
+    Raises:
+        MissingDataError: no commit up to that version wrote the date.
+    """
+    for number, recorded, _ in replacements(root, table, day):
+        if number <= version:
+            return recorded["settings"]
+    raise MissingDataError(f"{table.path} was never written for {day} below {root.path}")
+
+
+def newest(root: Root, table: Table) -> dict[date, tuple[int, dict]]:
+    """Date -> version and record of the commit that wrote it last; none if there is no such table."""
+    found = {}
+    if root.exists(f"{table.path}/_delta_log"):
+        for number, recorded, _ in _recorded(root, table):
+            found.setdefault(date.fromisoformat(recorded["date"]), (number, recorded))
+    return found
+
+
+def file_changes(root: Root, table: Table, since: int) -> list[FileChange]:
+    """What the commits after a version did to the table's files."""
+    found = []
+    for number, actions in _actions(root, table):
+        if number <= since:
+            break
+        for kind, file in ((kind, action[kind]) for action in actions for kind in ("add", "remove") if kind in action):
+            day = date.fromisoformat(file["partitionValues"]["date"])
+            found.append(FileChange(number, day, unquote(file["path"]), kind == "remove", file["dataChange"]))
+    return found
+
+
+def _recorded(root: Root, table: Table) -> Iterator[tuple[int, dict, dict]]:
+    """(version, recorded, commitInfo) of the commits that wrote a date, newest first."""
+    for number, info in commits(root, table):
+        recorded = json.loads(info.get("userMetadata") or "{}")
+        if "date" in recorded:
+            yield number, recorded, info
+
+
+def _rows(info: dict) -> int:
+    names = [f"numTargetRows{done}" for done in ("Inserted", "Updated", "Deleted")]
+    names = names if info["operation"] == _MERGE else ["numOutputRows"]
+    return sum(int(info["operationMetrics"].get(name, 0)) for name in names)
+
+
+def _actions(root: Root, table: Table) -> Iterator[tuple[int, list[dict]]]:
+    """(version, its lines) of each commit whose file is still there, newest first."""
+    files = [info for info in root.files(f"{table.path}/_delta_log", ".json") if info.base_name[:-5].isdigit()]
+    for info in reversed(files):
+        with root.filesystem.open_input_stream(info.path) as stream:
+            yield int(info.base_name[:-5]), [json.loads(line) for line in stream.read().decode().splitlines()]

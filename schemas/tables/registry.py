@@ -1,0 +1,18 @@
+"""Every table of the pipeline, by name."""
+
+from schemas.tables import features, labels, logs, reports, samples
+
+TABLES = {
+    table.name: table
+    for table in (
+        *logs.LOGS,
+        labels.target_groups,
+        features.user_histories,
+        features.item_stats,
+        samples.increc_samples,
+        samples.hccp_samples,
+        reports.evaluations,
+        reports.quality,
+        reports.channel_value,
+    )
+}
