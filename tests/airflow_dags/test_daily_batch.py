@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.taobao import run_daily_batch
+from examples.taobao import local_airflow, run_daily_batch
 from schemas.storage import arrow
 from schemas.tables.registry import TABLES
 from tests.support import dag_descriptions
@@ -143,7 +143,7 @@ def airflow_lines(*tasks: tuple[str, bool]) -> list[str]:
 
 
 def test_each_task_gets_a_line(capsys):
-    assert run_daily_batch.follow_tasks(airflow_lines(("ingest_logs", True), ("build_item_stats", True))) is None
+    assert local_airflow.follow_tasks(airflow_lines(("ingest_logs", True), ("build_item_stats", True))) is None
     told = capsys.readouterr().err.splitlines()
     assert [line.split() for line in told] == [
         ["ingest_logs", "0", "s", "1,234", "rows"],
@@ -152,38 +152,9 @@ def test_each_task_gets_a_line(capsys):
 
 
 def test_the_first_failure_ends_it_with_the_jobs_own_words(capsys):
-    fault = run_daily_batch.follow_tasks([None, *airflow_lines(("ingest_logs", False), ("build_item_stats", True))])
+    fault = local_airflow.follow_tasks([None, *airflow_lines(("ingest_logs", False), ("build_item_stats", True))])
     assert fault.strip() == "ingest_logs failed: ingest_logs 2017-11-28: there is no landing/requests"
     assert "build_item_stats" not in capsys.readouterr().err
-
-
-def test_headline():
-    def row(variant, metric, k, value, model="increc"):
-        return {"model": model, "variant": variant, "metric": metric, "k": k, "value": value, "segment": "all"}
-
-    rows = [
-        row("random", "inc", 500, 0.016), row("random", "inc_filtered", 500, 0.02),
-        row("full", "inc", 500, 0.18), row("full", "inc_filtered", 500, 0.24),
-        row("full", "inc", 500, 0.20), row("full", "inc_filtered", 500, 0.26),
-        row("full", "inc", 100, 0.99), row("hot_items", "inc", 500, None),
-    ]  # fmt: skip
-    assert run_daily_batch.table(rows, "increc", date(2017, 12, 1)).splitlines() == [
-        "increc, requests of 2017-12-01 (%)       Inc@500  IncF@500",
-        "  full                                  19.0      25.0",
-        "  random                                 1.6       2.0",
-    ]
-    assert "no evaluation on 2017-12-01" in run_daily_batch.table(rows, "hccp", date(2017, 12, 1))
-
-
-def test_a_run_is_done_again_when_logs_or_settings_change(tmp_path):
-    before = run_daily_batch.fingerprint(tmp_path, {"days": 3}, "")
-    assert run_daily_batch.fingerprint(tmp_path, {"days": 3}, "") == before
-    assert run_daily_batch.fingerprint(tmp_path, {"days": 4}, "") != before
-    assert run_daily_batch.fingerprint(tmp_path, {"days": 3}, "another first run") != before
-    landed = tmp_path / "landing" / "requests" / "date=2017-11-28"
-    landed.mkdir(parents=True)
-    (landed / "part-0.parquet").write_bytes(b"rows")
-    assert run_daily_batch.fingerprint(tmp_path, {"days": 3}, "") != before
 
 
 @pytest.fixture(scope="module")
@@ -195,9 +166,9 @@ def home(tmp_path_factory):
 def airflow(home, monkeypatch):
     """Airflow's home, set up as the first command does it."""
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    for name, value in run_daily_batch.settings(home).items():
+    for name, value in local_airflow.settings(home).items():
         monkeypatch.setenv(name, value)
-    assert run_daily_batch.prepare_airflow(home) is None
+    assert local_airflow.prepare(home) is None
     return home
 
 
@@ -210,7 +181,7 @@ def test_airflow_exports_and_reports_without_hccp(tmp_path, airflow, capsys):
     root = tmp_path / "root"
     root.mkdir()
     others = "ingest_.*|label_.*|build_[ciu].*|.*_increc"
-    run_daily_batch.run_dag(date(2020, 1, 3), {"root": str(root), "hccp_presets": ""}, airflow / "log", others)
+    local_airflow.run_dag(date(2020, 1, 3), {"root": str(root), "hccp_presets": ""}, airflow / "log", others)
     assert tasks_told(capsys) == ["build_hccp_samples", "export_models", "render_report"]
     assert run_daily_batch.report(root, date(2020, 1, 2)).exists()
 
@@ -223,7 +194,7 @@ def test_airflow_runs_the_whole_batch_on_a_small_simulated_world(tmp_path, run_j
     assert status == 0, fault
     first = {"first_log_date": "2020-01-01", "first_date": "2020-01-02"}
     conf = {"root": str(root), **first, "days": 1, "model_size": "tiny"}
-    run_daily_batch.run_dag(date(2020, 1, 3), conf, airflow / "log")
+    local_airflow.run_dag(date(2020, 1, 3), conf, airflow / "log")
 
     done = tasks_told(capsys)
     assert sorted(done) == sorted(JOBS)
