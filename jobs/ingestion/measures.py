@@ -32,9 +32,9 @@ def measure(outcomes: dict[str, Outcome]) -> Measures:
     for name, one in outcomes.items():
         found[name, ROWS] = one.rows_kept
         valid = one.rows_in - one.quarantined
-        for column, filled in one.census.filled.items():
+        for column, filled in one.counts.filled.items():
             found[name, f"{NULL_SHARE}{column}"] = (valid - filled) / valid
-    requests, retrievals = outcomes["requests"].rows_kept, outcomes["retrievals"].census
+    requests, retrievals = outcomes["requests"].rows_kept, outcomes["retrievals"].counts
     if requests:
         found["requests", WITHOUT_RETRIEVALS] = (requests - retrievals.requests) / requests
         for channel, count in retrievals.channels.items():
