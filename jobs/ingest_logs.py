@@ -19,8 +19,8 @@ users and items may have further attributes, text or numbers; a type once in the
 dropped and named in quality. quality also says how many rows were kept, each nullable column's share of null, the share
 of requests without retrievals and each channel's coverage of the requests.
 
-A table with more than --max-refused-share refused rows fails the job, and so does a date that is unlike the 7 days
-before it (jobs/quality/drift_bounds.py says how far it may be; three such days are needed), as when a channel's log is
+A table with more than --max-refused-share refused rows fails the job, and so does a date that is unlike the same
+weekdays of the 28 days before it (jobs/quality/drift_bounds.py has the bounds), as when a channel's log is
 lost: quarantine and quality are written, no log changes. A change that is real is let through by --accept-changes,
 and then whenever the date is ingested again as long as it lasts.
 """
@@ -58,7 +58,7 @@ def arg_parser() -> argparse.ArgumentParser:
         "--max-refused-share", type=_share, default=0.05, help="refused rows of a table that fail the job (%(default)s)"
     )
     parser.add_argument(
-        "--accept-changes", action="store_true", help="publish the date although it is unlike the 7 days before"
+        "--accept-changes", action="store_true", help="publish the date although it is unlike the days before"
     )
     cli.stale_flag(parser, "landing files")
     return parser
@@ -121,18 +121,20 @@ def check(arguments: argparse.Namespace, outcomes: dict[str, Outcome], day: date
     """Write quality, and stop a date with too many refused rows or a change that nobody has accepted."""
     earlier = drift_bounds.before(arguments.root, day, {table.name for table in LOGS})
     if not earlier.enough:
-        cli.log(f"ingest_logs {day}: {len(earlier.days)} of the 7 days before are too few to compare with")
+        known = f"{len(earlier.days)} known days among the {drift_bounds.DAYS} before"
+        cli.log(f"ingest_logs {day}: {known} are too few to compare with")
     today, most = measures.measure(outcomes), arguments.max_refused_share
     bounds = earlier.bounds(today)
     changes = [bound for bound in bounds if not bound.passed]
-    there, manifest = drift_bounds.recorded(arguments.root, day)
-    accepted = {one.name for one in changes}
-    if not arguments.accept_changes:
-        accepted &= set(manifest["settings"].get(drift_bounds.ACCEPTED, ()))
-    of_labels = there.filter(pc.field("table") == target_groups.name)
-    rows = pa.concat_tables([measures.quality_rows(outcomes, most, today, bounds), of_labels])
-    settings = {"max_refused_share": most, drift_bounds.ACCEPTED: sorted(accepted)}
-    arrow.write(arguments.root, quality, day, rows, {}, settings)
+    accepted = {change.name for change in changes}
+    with drift_bounds.locked(arguments.root):
+        present, manifest = drift_bounds.recorded(arguments.root, day)
+        if not arguments.accept_changes:
+            accepted &= set(manifest["settings"].get(drift_bounds.ACCEPTED, ()))
+        of_labels = present.filter(pc.field("table") == target_groups.name)
+        rows = pa.concat_tables([measures.quality_rows(outcomes, most, today, bounds), of_labels])
+        settings = {"max_refused_share": most, drift_bounds.ACCEPTED: sorted(accepted)}
+        arrow.write(arguments.root, quality, day, rows, {}, settings)
     for change in changes:
         if change.name in accepted:
             cli.log(f"ingest_logs {day}: accepted: {change}")

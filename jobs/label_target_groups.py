@@ -8,7 +8,7 @@ if the conversions log reaches to the end of the last window.
 
 Reads:  logs/requests, logs/retrievals, logs/impressions, logs/conversions
 Writes: labels/target_groups, the whole date anew; rows of reports/quality: the shares of unlabelable requests and of
-        ITG among acted items, against the 7 days before
+        ITG among acted items, against the days before
 """
 
 import argparse

@@ -1,16 +1,19 @@
-"""Whether a date is like the days before it: what quality measured then, and how far this date may be from it.
+"""How far the measures of a date may be from those of the 28 days before: the drift bounds.
 
-A measure is compared if each of the three newest of the 7 days before has it and it is about at least 50 rows on a
-usual day; usual is the median. A day without any row of a table does not say how many rows are usual. Rows kept may
-halve or double. A share of rows that are as they should be (a channel's coverage, values that are not null, requests
-with retrievals, acted items that some channel found) may fall by 20 points, and to a tenth. What is no longer there at
-all, a channel, a table or an attribute, counts as nothing.
+Three or more of the same weekday: their median is usual. Rows kept may halve or double. A share of rows that are as
+they should be (a channel's coverage, values that are not null, requests with retrievals, acted items that some channel
+found) may fall by 20 points, and to a tenth.
 
-A day that was stopped is not compared with. A change that was accepted is the new usual: the days before it no
-longer count, and it is enough alone.
+Fewer, but at least six known days: their range is usual. Its lowest may halve, its highest may double.
+
+Fewer still: no bound. A measure of fewer than 50 usual rows has none either. A day that was stopped is not known; a day
+whose change was accepted is known, as one day among the others. A day without any row of a table does not say how many
+rows are usual. A channel, a table or an attribute that is not there counts as nothing; a snapshot of users or items
+that is missing stops nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from statistics import median
@@ -21,6 +24,7 @@ from schemas.storage import arrow, partitions
 from schemas.storage.root import Root
 from schemas.table import MissingDataError, partition
 from schemas.tables.labels import target_groups
+from schemas.tables.logs import items, users
 from schemas.tables.reports import quality
 
 ROWS = "rows_kept"
@@ -32,21 +36,23 @@ UNLABELABLE_SHARE, TARGET_REQUESTS = "unlabelable share", "target requests"
 ITG_SHARE, ACTED_ITEMS = "ITG share", "acted items"
 ACCEPTED = "accepted_changes"  # the setting that names the bounds which the date may be beyond
 
-_DAYS, _ENOUGH_DAYS, _ENOUGH_ROWS = 7, 3, 50
+DAYS = 28
+_SAME_WEEKDAYS, _KNOWN_DAYS, _ENOUGH_ROWS = 3, 6, 50
 _TIMES, _POINTS, _LEFT = 2.0, 0.2, 0.1
 _BAD_SHARES = (NULL_SHARE, WITHOUT_RETRIEVALS, UNLABELABLE_SHARE, ITG_SHARE)
+_SNAPSHOTS = (users.name, items.name)
 
 Measures = dict[tuple[str, str], float]  # (table, check) -> value
 
 
 @dataclass(frozen=True)
 class Bound:
-    """How far one measure of a date may be from its usual value, to one side."""
+    """How far one measure of a date may be from its usual values, to one side."""
 
     table: str
     check: str
     value: float
-    usual: float
+    usual: tuple[float, float]
     least: float | None = None
     most: float | None = None
 
@@ -56,7 +62,7 @@ class Bound:
 
     @property
     def name(self) -> str:
-        """It, whatever the values: what is accepted once is accepted whenever the date is ingested."""
+        """Identifies this bound regardless of its values, so one --accept-changes covers later re-ingestions."""
         return f"{self.table}: {self.row['check']}"
 
     @property
@@ -72,41 +78,72 @@ class Bound:
     def __str__(self) -> str:
         side, threshold = self._side
         shown = "{:.0f}" if self.check == ROWS else "{:.1%}"
-        value, usual, may = (shown.format(each) for each in (self.value, self.usual, threshold))
-        return f"{self.table}: {self.check} is {value}, usually {usual}, {side} {may} would pass"
+        value, lowest, highest, limit = map(shown.format, (self.value, *self.usual, threshold))
+        usual = lowest if lowest == highest else f"{lowest} to {highest}"
+        return f"{self.table}: {self.check} is {value}, usually {usual}, {side} {limit} would pass"
 
 
 @dataclass(frozen=True)
 class Before:
-    """What was measured on the days before a date, newest first, and whether that is enough to compare with."""
+    """What was measured on the known days among the 28 before a date."""
 
-    days: tuple[Measures, ...]
-    enough: bool
+    day: date
+    days: Mapping[date, Measures]
+
+    @property
+    def enough(self) -> bool:
+        """Whether any measure can be compared."""
+        return len(self.days) >= _KNOWN_DAYS or len(self._same_weekday(self.days)) >= _SAME_WEEKDAYS
 
     def bounds(self, today: Measures) -> list[Bound]:
-        """Each measure of the date that is compared, with its bounds; none if the days are not enough."""
-        newest = self.days[:_ENOUGH_DAYS] if self.enough else ()
-        keys = set.intersection(*map(set, newest)) if newest else set()
-        values = {key: today.get(key, _of_nothing(key, today)) for key in sorted(keys)}
+        """The bounds of each measure of the date that can be compared."""
+        keys = sorted({key for measures in self.days.values() for key in measures})
+        values = {key: today.get(key, _of_nothing(key, today)) for key in keys}
         return [bound for key, value in values.items() if value is not None for bound in self._bounds(key, value)]
 
     def _bounds(self, key: tuple[str, str], value: float) -> Iterator[Bound]:
         table, check = key
-        usual, rows = self._usual(key), self._usual(_counted(key))
-        share = 1 - usual if check.startswith(_BAD_SHARES) else usual
-        if check == ROWS:
-            if rows >= _ENOUGH_ROWS:
-                yield Bound(table, check, value, usual, least=usual / _TIMES)
-                yield Bound(table, check, value, usual, most=usual * _TIMES)
-        elif check.startswith((COVERAGE, *_BAD_SHARES)) and share * rows >= _ENOUGH_ROWS:
-            least = max(share - _POINTS, share * _LEFT)
+        usual, (rows, _) = self._usual(key), self._usual(_counted(key)) or (0.0, 0.0)
+        if usual is None:
+            return
+        lowest, highest = usual
+        of_weekday = self._compares_weekdays(key)
+        if check == ROWS and rows >= _ENOUGH_ROWS:
+            yield Bound(table, check, value, usual, least=lowest / _TIMES)
+            yield Bound(table, check, value, usual, most=highest * _TIMES)
+        elif check.startswith((COVERAGE, *_BAD_SHARES)):
+            share = 1 - highest if check.startswith(_BAD_SHARES) else lowest
+            if share * rows < _ENOUGH_ROWS:
+                return
+            least = max(share - _POINTS, share * _LEFT) if of_weekday else share / _TIMES
             if check.startswith(COVERAGE):
                 yield Bound(table, check, value, usual, least=least)
             else:
                 yield Bound(table, check, value, usual, most=1 - least)
 
-    def _usual(self, key: tuple[str, str]) -> float:
-        return median([day[key] for day in self.days if key in day] or [0.0])
+    def _usual(self, key: tuple[str, str]) -> tuple[float, float] | None:
+        """The lowest and the highest usual value, equal where a median is usual; None if too few days are known."""
+        known = self._known(key)
+        if self._compares_weekdays(key):
+            middle = median(self._same_weekday(known).values())
+            return middle, middle
+        return (min(known.values()), max(known.values())) if len(known) >= _KNOWN_DAYS else None
+
+    def _compares_weekdays(self, key: tuple[str, str]) -> bool:
+        return len(self._same_weekday(self._known(key))) >= _SAME_WEEKDAYS
+
+    def _known(self, key: tuple[str, str]) -> dict[date, float]:
+        """Day -> the measure; a channel that returned nothing on a day with requests covered none of them."""
+        covers = key[1].startswith(COVERAGE)
+        values = {day: day_measures.get(key) for day, day_measures in self.days.items()}
+        absent = {day: 0.0 for day, value in values.items() if value is None and covers and self._has_requests(day)}
+        return {day: value for day, value in values.items() if value is not None} | absent
+
+    def _has_requests(self, day: date) -> bool:
+        return self.days[day].get(("requests", ROWS), 0.0) > 0
+
+    def _same_weekday(self, days: Mapping[date, object]) -> dict:
+        return {day: value for day, value in days.items() if day.weekday() == self.day.weekday()}
 
 
 def row(table: str, check: str, value: float, threshold: float | None = None, passed: bool = True) -> dict:
@@ -120,22 +157,31 @@ def rows(measures: Measures) -> list[dict]:
 
 
 def before(root: str, day: date, tables: set[str]) -> Before:
-    """The days to compare these tables' measures with."""
-    place, found, accepted = Root.of(root), [], False
-    for earlier in (day - timedelta(n) for n in range(1, _DAYS + 1)):
-        if accepted or not place.exists(f"{partition(quality, earlier)}/{partitions.MANIFEST}"):
+    """The known days to compare these tables' measures with, newest first."""
+    place, days = Root.of(root), {}
+    for earlier in (day - timedelta(n) for n in range(1, DAYS + 1)):
+        if not place.exists(f"{partition(quality, earlier)}/{partitions.MANIFEST}"):
             continue
-        every = arrow.read(root, quality, earlier).to_pylist()
-        checks = [one for one in every if one["table"] in tables]
-        failed = [one for one in checks if not one["passed"]]
-        known = set(partitions.manifest(place, quality, earlier)["settings"].get(ACCEPTED, ()))
-        # What labels fail follows from what their logs were let through with, if with anything.
-        logs = (one for one in every if not one["passed"] and one["table"] != target_groups.name)
-        of_logs = {f"{one['table']}: {one['check']}" for one in logs}
-        if checks and (not failed or (of_logs and of_logs <= known)):
-            found.append({(one["table"], one["check"]): one["value"] for one in checks if _is_measure(one)})
-            accepted = bool(failed)
-    return Before(tuple(found), accepted or len(found) >= _ENOUGH_DAYS)
+        checks = arrow.read(root, quality, earlier).to_pylist()
+        of_tables = [check for check in checks if check["table"] in tables]
+        failed = [check for check in of_tables if not check["passed"]]
+        accepted = set(partitions.manifest(place, quality, earlier)["settings"].get(ACCEPTED, ()))
+        # Labels fail as a consequence of what their logs were let through with, if with anything.
+        failed_logs = (check for check in checks if not check["passed"] and check["table"] != target_groups.name)
+        changes = {f"{check['table']}: {check['check']}" for check in failed_logs}
+        if of_tables and (not failed or (changes and changes <= accepted)):
+            days[earlier] = {
+                (check["table"], check["check"]): check["value"] for check in of_tables if _is_measure(check)
+            }
+    return Before(day, days)
+
+
+def locked(root: str) -> AbstractContextManager[None]:
+    """Let one run at a time read and replace `quality`: ingestion and labelling each keep the other's rows.
+
+    An object store has no locks: there a scheduler must not ingest and label one date at the same time.
+    """
+    return Root.of(root).locked("quality")
 
 
 def recorded(root: str, day: date) -> tuple[pa.Table, dict]:
@@ -163,7 +209,7 @@ def _of_nothing(key: tuple[str, str], today: Measures) -> float | None:
     """The value of a measure that the date does not have; None if nothing can be said."""
     check = key[1]
     if check == ROWS:
-        return 0.0
+        return None if key[0] in _SNAPSHOTS else 0.0
     if not today.get(_counted(key)):
         return None
     return 0.0 if check.startswith(COVERAGE) else 1.0 if check.startswith(NULL_SHARE) else None

@@ -43,9 +43,10 @@ def _add(root: str, day: date, today: drift_bounds.Measures) -> None:
     for bound in bounds:
         if not bound.passed:
             cli.log(f"{day}: {bound}; see whether a channel or a log is missing before the labels are learned from")
-    there, manifest = drift_bounds.recorded(
-        root, day
-    )  # none if the logs were written by something else than ingest_logs
-    of_logs = there.filter(pc.field("table") != target_groups.name)
     added = pa.Table.from_pylist(drift_bounds.rows(today) + [bound.row for bound in bounds], schema=quality.schema)
-    arrow.write(root, quality, day, pa.concat_tables([of_logs, added]), manifest["made_from"], manifest["settings"])
+    with drift_bounds.locked(root):
+        # Without rows if the logs were written by something else than ingest_logs.
+        present, manifest = drift_bounds.recorded(root, day)
+        of_logs = present.filter(pc.field("table") != target_groups.name)
+        rows = pa.concat_tables([of_logs, added])
+        arrow.write(root, quality, day, rows, manifest["made_from"], manifest["settings"])

@@ -28,7 +28,7 @@ import pyarrow as pa
 import tensorflow as tf
 from pyarrow import parquet
 
-from models.batches import PADDING, Batch, size
+from models.batches import Batch, size
 from schemas.table import FLOATS, ID
 from schemas.vocabulary import Action
 
@@ -101,7 +101,7 @@ def write_towers(model: Towers, history_length: int, folder: Path) -> None:
     """The two SavedModels: batch-polymorphic, apart, plain TensorFlow operations."""
 
     def user(history_item_ids, history_actions, user_ids):
-        items, actions = newest_first(history_item_ids, action_codes(history_actions), history_length)
+        items, actions = newest_first(history_item_ids, history_actions, history_length)
         return {"vectors": model.user_vectors_of(items, actions, user_ids)}
 
     def item(item_ids):
@@ -119,7 +119,7 @@ def export_scorer(model: Scorer, history_length: int, rows: Batch, folder: Path)
     """
 
     def score(history_item_ids, history_actions, item_ids):
-        items, actions = newest_first(history_item_ids, action_codes(history_actions), history_length)
+        items, actions = newest_first(history_item_ids, history_actions, history_length)
         return {"scores": model.scores_of(items, actions, item_ids)}
 
     _save(folder / "saved_model/scorer", score, [*_HISTORIES, tf.TensorSpec((None, None), tf.int64)])
@@ -146,11 +146,23 @@ def action_codes(actions: tf.Tensor) -> tf.Tensor:
     return tf.add_n([action.strength * tf.cast(actions == str(action), tf.int32) for action in Action])
 
 
-def newest_first(items_BL: tf.Tensor, codes_BL: tf.Tensor, length: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Histories padded behind, oldest first -> the newest `length` of them, newest first, padded behind."""
-    lengths_B = tf.reduce_sum(tf.cast(codes_BL != PADDING, tf.int32), axis=1)
-    turned = [tf.reverse_sequence(column, lengths_B, seq_axis=1)[:, :length] for column in (items_BL, codes_BL)]
-    return turned[0], turned[1]
+def newest_first(items_BL: tf.Tensor, actions_BL: tf.Tensor, length: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Turn histories of oldest first, padded behind, into the newest `length` entries of newest first, padded behind.
+
+    A history ends at its last non-empty action, so an action of no known name keeps its place, with the code 0.
+
+    Args:
+        items_BL: int64 [B, L]. actions_BL: action names [B, L], empty where padded.
+
+    Returns:
+        Item ids and action codes, both [B, min(L, length)].
+    """
+    places_L = 1 + tf.range(tf.shape(actions_BL)[1])
+    lengths_B = tf.reduce_max(tf.where(actions_BL != "", places_L, 0), axis=1)
+    lengths_B = tf.maximum(lengths_B, 0)  # the maximum over no column is the least integer
+    columns = (items_BL, action_codes(actions_BL))
+    items_BN, codes_BN = (tf.reverse_sequence(column, lengths_B, seq_axis=1)[:, :length] for column in columns)
+    return items_BN, codes_BN
 
 
 def fed_user(rows: Batch) -> dict[str, tf.Tensor]:

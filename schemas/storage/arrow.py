@@ -78,7 +78,7 @@ def dates(root: str, table: Table) -> list[date]:
     place = Root.of(root)
     if table.storage == "parquet":
         return storage.dates(place, table)
-    if not place.exists(f"{table.path}/_delta_log"):
+    if not delta_log.exists(place, table):
         return []
     return sorted({date.fromisoformat(part["date"]) for part in delta(root, table).partitions()})
 
@@ -90,7 +90,7 @@ def delta(root: str, table: Table) -> DeltaTable:
         MissingDataError: there is no such table.
     """
     place = Root.of(root)
-    if not place.exists(f"{table.path}/_delta_log"):
+    if not delta_log.exists(place, table):
         raise MissingDataError(f"there is no {table.path} below {place.path}")
     return DeltaTable(f"{str(root).rstrip('/')}/{table.path}" if "://" in str(root) else place.at(table.path))
 

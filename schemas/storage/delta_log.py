@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import date
 from urllib.parse import unquote
 
+from pyarrow import fs
+
 from schemas.storage.root import Root
 from schemas.table import MissingDataError, Table
 
@@ -66,11 +68,19 @@ def settings(root: Root, table: Table, day: date, version: int) -> dict:
 
 def newest(root: Root, table: Table) -> dict[date, tuple[int, dict]]:
     """Date -> version and record of the commit that wrote it last; none if there is no such table."""
-    found = {}
-    if root.exists(f"{table.path}/_delta_log"):
+    writers: dict[date, tuple[int, dict]] = {}
+    if exists(root, table):
         for number, recorded, _ in _recorded(root, table):
-            found.setdefault(date.fromisoformat(recorded["date"]), (number, recorded))
-    return found
+            writers.setdefault(date.fromisoformat(recorded["date"]), (number, recorded))
+    return writers
+
+
+def exists(root: Root, table: Table) -> bool:
+    """Whether a Delta table has a version.
+
+    A folder alone is no table: a full disk, a kill or a run that is making the table leaves an empty `_delta_log`.
+    """
+    return bool(_commit_files(root, table))
 
 
 def file_changes(root: Root, table: Table, since: int) -> list[FileChange]:
@@ -88,20 +98,34 @@ def file_changes(root: Root, table: Table, since: int) -> list[FileChange]:
 def _recorded(root: Root, table: Table) -> Iterator[tuple[int, dict, dict]]:
     """(version, recorded, commitInfo) of the commits that wrote a date, newest first."""
     for number, info in commits(root, table):
-        recorded = json.loads(info.get("userMetadata") or "{}")
-        if "date" in recorded:
+        recorded = _record(info.get("userMetadata"))
+        if recorded is not None:
             yield number, recorded, info
+
+
+def _record(metadata: object) -> dict | None:
+    """What one of our commits records; None for a commit of anybody else, whose metadata may be any text."""
+    try:
+        recorded = json.loads(metadata) if isinstance(metadata, str) else None
+    except ValueError:
+        return None
+    ours = isinstance(recorded, dict) and isinstance(recorded.get("date"), str) and "settings" in recorded
+    return recorded if ours else None
 
 
 def _rows(info: dict) -> int:
     names = [f"numTargetRows{done}" for done in ("Inserted", "Updated", "Deleted")]
-    names = names if info["operation"] == _MERGE else ["numOutputRows"]
-    return sum(int(info["operationMetrics"].get(name, 0)) for name in names)
+    names = names if info.get("operation") == _MERGE else ["numOutputRows"]
+    return sum(int(info.get("operationMetrics", {}).get(name, 0)) for name in names)
 
 
 def _actions(root: Root, table: Table) -> Iterator[tuple[int, list[dict]]]:
     """(version, its lines) of each commit whose file is still there, newest first."""
-    files = [info for info in root.files(f"{table.path}/_delta_log", ".json") if info.base_name[:-5].isdigit()]
-    for info in reversed(files):
+    for info in reversed(_commit_files(root, table)):
         with root.filesystem.open_input_stream(info.path) as stream:
             yield int(info.base_name[:-5]), [json.loads(line) for line in stream.read().decode().splitlines()]
+
+
+def _commit_files(root: Root, table: Table) -> list[fs.FileInfo]:
+    """The commits' files, oldest first; Delta names each after its version."""
+    return [info for info in root.files(f"{table.path}/_delta_log", ".json") if info.base_name[:-5].isdigit()]

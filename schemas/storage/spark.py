@@ -102,8 +102,8 @@ class Store:
         return replaced is not None or not self._delta(table).where(F.col("date") == F.lit(day)).isEmpty()
 
     def has(self, table: Table) -> bool:
-        """Whether a Delta table exists."""
-        return self.root.exists(f"{table.path}/_delta_log")
+        """Whether a Delta table exists: it has a version."""
+        return delta_log.exists(self.root, table)
 
     def replace(self, table: Table, day: date, frame: DataFrame, settings: dict) -> int:
         """Replace one date of a table; returns the number of rows written.

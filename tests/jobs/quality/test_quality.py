@@ -1,6 +1,8 @@
-"""A date held against the 7 days before it: what is compared, what stops it, how a real change is let through."""
+"""A date held against the 28 days before it: what is compared, what stops it, how a real change is let through."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
+from time import sleep
 
 import pyarrow as pa
 import pytest
@@ -21,8 +23,10 @@ CONVERSIONS = ("conversions", "rows_kept")
 USUAL = {ROWS: 1000.0, HOT: 0.9, BARE: 0.25, CONVERSIONS: 400.0, NULLS: 0.5}
 
 
-def failed(days: list[dict], today: dict, enough: bool = True) -> list[str]:
-    return [str(bound) for bound in Before(tuple(days), enough).bounds(today) if not bound.passed]
+def failed(days: list[dict], today: dict, every: int = 7) -> list[str]:
+    """What fails on a date whose earlier days, newest first, lie `every` days apart: a week, if not said."""
+    before = Before(DAY, {DAY - timedelta(every * (n + 1)): measures for n, measures in enumerate(days)})
+    return [str(bound) for bound in before.bounds(today) if not bound.passed]
 
 
 @pytest.mark.parametrize(
@@ -67,10 +71,15 @@ def test_a_small_channel_may_shrink_but_not_vanish():
 
 def test_what_is_not_compared():
     nothing = {ROWS: 1000.0}
-    assert failed([USUAL, USUAL], nothing, enough=False) == []
-    # The newest three days must have it: a channel that came yesterday may go, a weekly snapshot may be absent.
+    assert failed([USUAL, USUAL], nothing) == []
+    assert failed([USUAL] * 5, nothing, every=1) == []
+    # A channel that came a week ago may go: in the median it covers nothing.
     assert failed([{ROWS: 1000.0, HOT: 0.9}, nothing, nothing], nothing) == []
-    assert failed([nothing, USUAL, USUAL, USUAL, USUAL], nothing) == []
+    # A missing snapshot of items stops nothing; missing stages, where the days before had them, do.
+    assert failed([nothing | {("items", "rows_kept"): 500.0}] * 4, nothing) == []
+    assert failed([nothing | {("stages", "rows_kept"): 500.0}] * 4, nothing) == [
+        "stages: rows_kept is 0, usually 500, at least 250 would pass"
+    ]
     # 49 rows on a usual day are too few to tell a change from chance; so are 40 of 49 requests.
     assert failed([{ROWS: 49.0, HOT: 0.9}] * 3, {ROWS: 1.0}) == []
     # Without requests no coverage can be worked out; that there are none is fault enough.
@@ -79,15 +88,58 @@ def test_what_is_not_compared():
     ]
 
 
+def test_with_less_than_three_of_the_weekday_six_days_give_a_range():
+    """100 to 300 rows on six days: 50 to 600 pass. Coverage of .4 to .9: .2 passes."""
+    days = [
+        {ROWS: rows, HOT: covered}
+        for rows, covered in zip([300.0, 100, 200, 200, 200, 200], [0.4] + [0.9] * 5, strict=True)
+    ]
+    assert failed(days[:5], {ROWS: 1.0, HOT: 0.0}, every=1) == []
+    assert failed(days, {ROWS: 50.0, HOT: 0.2}, every=1) == []
+    assert failed(days, {ROWS: 600.0, HOT: 1.0}, every=1) == []
+    days = [measures | {ROWS: 10 * measures[ROWS]} for measures in days]
+    assert failed(days, {ROWS: 499.0, HOT: 0.19}, every=1) == [
+        "requests: rows_kept is 499, usually 1000 to 3000, at least 500 would pass",
+        "retrievals: coverage: hot is 19.0%, usually 40.0% to 90.0%, at least 20.0% would pass",
+    ]
+    assert failed(days, {ROWS: 6001.0, HOT: 0.9}, every=1) == [
+        "requests: rows_kept is 6001, usually 1000 to 3000, at most 6000 would pass"
+    ]
+
+
+def test_weekends_pass_and_a_channel_lost_on_a_sunday_does_not():
+    """Four weeks from a Monday, 1,000 requests on work days and 300 at weekends: no day fails, whichever is first."""
+    for first in range(7):
+        monday = date(2024, 1, 1) + timedelta(first)
+        measured = {}
+        for day in (monday + timedelta(n) for n in range(28)):
+            today = {ROWS: 300.0 if day.weekday() >= 5 else 1000.0, HOT: 0.9}
+            known = {one: measured[one] for one in measured if (day - one).days <= drift_bounds.DAYS}
+            before = Before(day, known)
+            assert [str(bound) for bound in before.bounds(today) if not bound.passed] == []
+            if len(known) >= 6 and day.weekday() == 6:
+                lost = before.bounds({ROWS: 300.0})
+                assert [bound.check for bound in lost if not bound.passed] == ["coverage: hot"]
+            measured[day] = today
+
+
+def test_a_sale_is_not_the_new_usual():
+    """The sale a week ago was five times as large; an accepted day is one among the known days."""
+    sale = {ROWS: 5000.0}
+    assert failed([sale] + [{ROWS: 1000.0}] * 3, {ROWS: 1000.0}) == []
+    assert failed([sale] + [{ROWS: 1000.0}] * 3, {ROWS: 2001.0}) == [
+        "requests: rows_kept is 2001, usually 1000, at most 2000 would pass"
+    ]
+
+
 def put_quality(root, day: date, rows: list[tuple], **settings) -> None:
     columns = list(zip(*rows, strict=True))
     arrow.write(str(root), quality, day, pa.table(columns, schema=quality.schema), {}, settings)
 
 
-def days_before(root) -> tuple[list[float], bool]:
-    """The volume of each day that is compared with, newest first, and whether they are enough."""
-    found = drift_bounds.before(str(root), DAY, {"requests"})
-    return [day[ROWS] for day in found.days], found.enough
+def days_before(root) -> list[float]:
+    """The volume of each known day, newest first."""
+    return [measures[ROWS] for measures in drift_bounds.before(str(root), DAY, {"requests"}).days.values()]
 
 
 def volume(rows: float, passed: bool = True, check: str = "rows_kept, at least") -> list[tuple]:
@@ -98,33 +150,34 @@ LESS = ["requests: rows_kept, at least"]
 
 
 def test_the_days_before_are_those_that_were_published(tmp_path):
-    assert days_before(tmp_path) == ([], False)
-    for n in (1, 2, 4, 7, 8):
+    assert days_before(tmp_path) == []
+    for n in (1, 2, 4, 28, 29):
         put_quality(tmp_path, DAY - timedelta(n), volume(1000.0 + n), accepted_changes=[])
     put_quality(tmp_path, DAY, volume(9.0))
-    assert days_before(tmp_path) == ([1001.0, 1002.0, 1004.0, 1007.0], True)  # the eighth day is too far away
+    assert days_before(tmp_path) == [1001.0, 1002.0, 1004.0, 1028.0]  # the 29th day is too far away
     put_quality(tmp_path, DAY - timedelta(1), volume(1.0, passed=False), accepted_changes=[])
-    assert days_before(tmp_path) == ([1002.0, 1004.0, 1007.0], True)
+    assert days_before(tmp_path) == [1002.0, 1004.0, 1028.0]
     put_quality(tmp_path, DAY - timedelta(4), volume(1.0, passed=False, check="refused_share"), accepted_changes=LESS)
-    assert days_before(tmp_path) == ([1002.0, 1007.0], False)  # too many refused rows stop a date all the same
-    # An accepted change is the new usual: what was before does not count.
+    assert days_before(tmp_path) == [1002.0, 1028.0]  # too many refused rows stop a date all the same
+    # A day whose change was accepted is one known day among the others.
     put_quality(tmp_path, DAY - timedelta(2), volume(9000.0, passed=False), accepted_changes=LESS)
-    assert days_before(tmp_path) == ([9000.0], True)
+    assert days_before(tmp_path) == [9000.0, 1028.0]
     # A day on which nothing happened does not say how much is usual: else twice the median were soon exceeded.
     put_quality(tmp_path, DAY - timedelta(1), volume(0.0))
-    assert drift_bounds.before(str(tmp_path), DAY, {"requests"}).days[0] == {}
+    assert drift_bounds.before(str(tmp_path), DAY, {"requests"}).days[DAY - timedelta(1)] == {}
     # The labels' rows are compared with labels' rows only.
     put_quality(tmp_path, DAY - timedelta(3), [("target_groups", "ITG share", 0.5, None, True)])
-    assert drift_bounds.before(str(tmp_path), DAY, {"target_groups"}).days == ({("target_groups", "ITG share"): 0.5},)
-    # What labels fail is usual only if it follows from a change of their logs that was accepted and lasts.
+    shares = {DAY - timedelta(3): {("target_groups", "ITG share"): 0.5}}
+    assert drift_bounds.before(str(tmp_path), DAY, {"target_groups"}).days == shares
+    # What labels fail is known only if it follows from a change of their logs that was accepted and lasts.
     labels_fail = [
         ("target_groups", "ITG share", 0.5, None, True),
         ("target_groups", "ITG share, at most", 0.5, 0.3, False),
     ]
     put_quality(tmp_path, DAY - timedelta(3), volume(1000.0) + labels_fail, accepted_changes=LESS)
-    assert drift_bounds.before(str(tmp_path), DAY, {"target_groups"}).days == ()
+    assert drift_bounds.before(str(tmp_path), DAY, {"target_groups"}).days == {}
     put_quality(tmp_path, DAY - timedelta(3), volume(1.0, passed=False) + labels_fail, accepted_changes=LESS)
-    assert drift_bounds.before(str(tmp_path), DAY, {"target_groups"}).days == ({("target_groups", "ITG share"): 0.5},)
+    assert drift_bounds.before(str(tmp_path), DAY, {"target_groups"}).days == shares
 
 
 def land_day(root, day: date, channels: tuple[str, ...], count: int = 100) -> None:
@@ -150,10 +203,10 @@ def checks(root, day: date) -> dict[tuple[str, str], tuple]:
 
 
 def test_a_lost_channel_stops_the_day_until_it_is_landed_or_accepted(spark, tmp_path, capsys):
-    days = [DAY + timedelta(n) for n in range(5)]
+    days = [DAY + timedelta(7 * n) for n in range(5)]
     land_day(tmp_path, days[0], ("hot", "swing"))
     ingest(tmp_path, day=days[0])
-    assert "0 of the 7 days before are too few to compare with" in capsys.readouterr().err
+    assert "0 known days among the 28 before are too few to compare with" in capsys.readouterr().err
     first = checks(tmp_path, days[0])
     assert first["retrievals", "coverage: swing"] == (1.0, None, True)
     assert first["requests", "share without retrievals"] == (0.0, None, True)
@@ -192,10 +245,30 @@ def test_a_lost_channel_stops_the_day_until_it_is_landed_or_accepted(spark, tmp_
             ingest(tmp_path, day=days[3])
     land_day(tmp_path, days[3], ("hot",))
     ingest(tmp_path, day=days[3])
-    # The next day without the channel is as usual now, and a channel that is new is no fault.
+    # One accepted day is not the new usual: a week later the channel is missed again. A new channel is no fault.
     land_day(tmp_path, days[4], ("hot", "new"))
+    with pytest.raises(WorkFailedError, match=r"^retrievals: coverage: swing is 0.0%, usually 100.0%"):
+        ingest(tmp_path, day=days[4])
+    land_day(tmp_path, days[4], ("hot", "new", "swing"))
     ingest(tmp_path, day=days[4])
     assert all(passed for _, _, passed in checks(tmp_path, days[4]).values())
+
+
+def test_ingestion_and_labelling_keep_each_others_rows(tmp_path):
+    """A lock is held from reading quality to replacing it, so that neither works on rows that the other replaces."""
+    put_quality(tmp_path, tiny_root.DAY, volume(1000.0), accepted_changes=LESS)
+    groups = [group("r1", 1, "ETG")]
+    tiny_root.put_delta(tmp_path, "target_groups", tiny_root.DAY, groups)
+    with ThreadPoolExecutor(1) as pool:
+        with drift_bounds.locked(str(tmp_path)):  # ingestion reads here ...
+            labelling = pool.submit(labels.record, str(tmp_path), tiny_root.DAY, 1, 0)
+            sleep(0.2)
+            assert not labelling.done()
+            put_quality(tmp_path, tiny_root.DAY, volume(2000.0), accepted_changes=LESS)  # ... and writes here
+        labelling.result()
+    found = checks(tmp_path, tiny_root.DAY)
+    assert found[ROWS] == (2000.0, None, True)
+    assert ("target_groups", "acted items") in found
 
 
 def group(request: str, item: int, name: str) -> tuple:
@@ -203,7 +276,7 @@ def group(request: str, item: int, name: str) -> tuple:
 
 
 def test_labels_add_their_shares_to_quality(tmp_path, capsys):
-    for n in (1, 2, 3):
+    for n in (7, 14, 21):
         rows = [("ITG share", 0.2), ("acted items", 100.0), ("unlabelable share", 0.0), ("target requests", 50.0)]
         put_quality(
             tmp_path,
