@@ -19,12 +19,16 @@ VENV = PROJECT / ".venv"
 PYTHONS = ((3, 11), (3, 12))
 JAVA = 17
 EXTRAS = "spark,train,airflow,report,test"
-# Settings of pip that decide where packages come from: uv's variable, and what separates its values.
+# pip's settings of where packages come from, as environment variables that uv reads.
 UV_VARIABLES = {
-    "index-url": ("UV_DEFAULT_INDEX", " "),
-    "extra-index-url": ("UV_INDEX", " "),
-    "find-links": ("UV_FIND_LINKS", ","),
-    "cert": ("SSL_CERT_FILE", " "),
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "trusted-host": "UV_INSECURE_HOST",
+    "cert": "SSL_CERT_FILE",
+    "proxy": "ALL_PROXY",
+    "timeout": "UV_HTTP_TIMEOUT",
+    "default-timeout": "UV_HTTP_TIMEOUT",
 }
 
 
@@ -89,18 +93,16 @@ def install():
 
 
 def index_variables():
-    """Return pip's configured indexes, wheel folders and certificate as environment variables of uv."""
+    """Return pip's settings of where packages come from as environment variables of uv."""
     listed = output([python(), "-m", "pip", "config", "list"])
     variables = {}
     for section in (":env:", "install", "global"):  # in the order in which pip lets one setting replace another
-        for name, value in re.findall(rf"^{section}\.([a-z-]+)=('.*'|\".*\")\s*$", listed, re.MULTILINE):
-            if name in UV_VARIABLES:
-                variable, separator = UV_VARIABLES[name]
-                values = ast.literal_eval(value).split()
-                # pip passes over a folder that does not exist; uv does not.
+        for name, text in re.findall(rf"^{section}\.([a-z-]+)=('.*'|\".*\")\s*$", listed, re.MULTILINE):
+            values = ast.literal_eval(text).split()
+            if name == "find-links":  # pip passes over a folder that does not exist; uv does not
                 values = [each for each in values if "://" in each or Path(each).exists()]
-                if values:
-                    variables.setdefault(variable, separator.join(values))
+            if name in UV_VARIABLES and values:
+                variables.setdefault(UV_VARIABLES[name], ("," if name == "find-links" else " ").join(values))
     return variables
 
 

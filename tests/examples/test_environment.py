@@ -204,12 +204,14 @@ def test_uv_takes_the_index_that_pip_is_configured_with(venv, tmp_path):
 global.extra-index-url='\\nhttp://a.example/simple\\nhttp://b.example/simple'
 global.index-url='http://second.example/simple'
 global.timeout='60'
+global.no-color='true'
 """
     stand_in(venv / "bin", "python", f"cat <<'END'{listed}END")
     assert environment.index_variables() == {
         "UV_DEFAULT_INDEX": "http://first.example/simple",
         "UV_INDEX": "http://a.example/simple http://b.example/simple",
         "UV_FIND_LINKS": f"{tmp_path}/wheels",
+        "UV_HTTP_TIMEOUT": "60",
     }
     stand_in(venv / "bin", "python", "echo 'No module named pip' >&2; exit 1")
     assert environment.index_variables() == {}
