@@ -13,7 +13,7 @@ from pyarrow import fs, parquet
 
 from models.batches import Batch
 from models.checkpoint import ModelDirectory
-from models.serving.export import export
+from models.serving import export
 from schemas.storage import partitions
 from schemas.storage.root import Root
 from schemas.table import MissingDataError

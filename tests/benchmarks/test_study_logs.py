@@ -47,7 +47,7 @@ def test_a_log_becomes_samples_and_then_its_studies(told, tmp_path):
 
 
 def test_samples_that_are_there_are_not_made_again(told, tmp_path, monkeypatch):
-    monkeypatch.setattr(study_logs.storage, "dates", lambda root, table: days(*LOGS["retailrocket"].sampled))
+    monkeypatch.setattr(study_logs.partitions, "dates", lambda root, table: days(*LOGS["retailrocket"].sampled))
     study_logs.main(study_logs.parsed([str(tmp_path), "retailrocket=log.csv", *ASKED]))
     ((name, judged, day),) = told
     assert (name, len(judged), day) == ("hccp_baselines", 6, LOGS["retailrocket"].sampled[1])

@@ -23,7 +23,7 @@ from models.hccp import presets as hccp_presets
 from models.increc import model as increc
 from models.increc import presets as increc_presets
 from models.item_vocabulary import Catalogue
-from models.serving.export import export
+from models.serving import export
 from schemas.table import ConflictError
 from tests.support.tiny_root import put
 

@@ -32,8 +32,8 @@ TOMORROW = datetime.now(UTC) + timedelta(days=1)
 def forked():
     """Starts processes in milliseconds: they are forked from one that has imported all that they need."""
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["crashing"])
-    with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join([str(PROJECT), str(PROJECT / "tests")])):
+    server.set_forkserver_preload(["tests.support.crashing"])
+    with mock.patch.dict(os.environ, PYTHONPATH=str(PROJECT)):
         forkserver.ensure_running()
     return server
 
