@@ -17,6 +17,10 @@ class ContractError(ValueError):
     """Rows or columns are not what the table's contract says."""
 
 
+class SettingsError(ContractError):
+    """`settings.toml` has a key or a value that is wrong, or settings that cannot hold together."""
+
+
 class MissingDataError(FileNotFoundError):
     """A table, a date of it or a file is not where it has to be."""
 
