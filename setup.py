@@ -16,7 +16,14 @@ airflow = [
     "pyspark==4.2.0",
     "pyspark-client==4.2.0",
 ]
-report = ["duckdb==2.0.0", "jinja2==3.1.6", "rich==15.0.0", "scikit-learn==1.9.1", "numpy==2.4.6"]
+report = [
+    "duckdb==2.0.0",
+    "jinja2==3.1.6",
+    "rich==15.0.0",
+    "textual==8.2.8",
+    "scikit-learn==1.9.1",
+    "numpy==2.4.6",
+]
 test = ["polars==2.1.0", "pytest==9.2.0", "pytest-xdist==3.8.0", "hypothesis==6.170.15", "ruff==0.17.6"]
 
 setup(

@@ -12,8 +12,6 @@ Writes: nothing; prints views, or with --json one JSON object and nothing else.
 """
 
 import argparse
-import json
-import sys
 from dataclasses import replace
 from datetime import date
 
@@ -26,7 +24,8 @@ from jobs.command import cli
 from jobs.command.cli import WorkFailedError
 from jobs.report import counts, inventory, models, numbers, scores, terminal
 from jobs.report.inventory import Holding
-from schemas.table import ContractError, MissingDataError
+from jobs.report.terminal import Screen
+from schemas.table import MissingDataError
 from schemas.tables.reports import evaluations
 
 
@@ -136,7 +135,7 @@ def main(arguments: argparse.Namespace, console: Console) -> None:
     if arguments.table is None:
         found, trained = overview(root, arguments.date)
         if arguments.json:
-            print(json.dumps(listing(found, trained)))
+            cli.tell(listing(found, trained))
         else:
             terminal.overview(console, root, found, trained)
         return
@@ -145,17 +144,14 @@ def main(arguments: argparse.Namespace, console: Console) -> None:
     told = describe(root, held, days, arguments.rows)
     if arguments.json:
         rows = told["rows"].to_pylist() if told["rows"] is not None else []
-        print(json.dumps({"job": "inspect_table", **told, "rows": rows}, default=str))
+        cli.tell({"job": "inspect_table", **told, "rows": rows})
     else:
         show(console, root, held, days, told)
 
 
 if __name__ == "__main__":
-    try:
-        main(arg_parser().parse_args(), Console(highlight=False))
-    except (MissingDataError, ContractError, WorkFailedError) as fault:
-        cli.log(f"inspect_table: {fault}")
-        sys.exit(cli.FAILED)
-    except (OSError, pa.ArrowException, duckdb.Error, DeltaError) as fault:
-        cli.log(f"inspect_table: a file of it cannot be read: {' '.join(str(fault).split())}")
-        sys.exit(cli.FAILED)
+    cli.show(
+        "inspect_table",
+        lambda: main(arg_parser().parse_args(), Screen()),
+        (pa.ArrowException, duckdb.Error, DeltaError),
+    )

@@ -4,15 +4,20 @@ import argparse
 import errno
 import json
 import os
+import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
+from types import TracebackType
 
+from jobs.command import streams
 from schemas.table import ConflictError, ContractError, MissingDataError
 
-DONE, FAILED, BAD_ARGUMENTS = 0, 1, 2
+DONE, FAILED, BAD_ARGUMENTS, STOPPED, PIPE_CLOSED = 0, 1, 2, 130, 141
+STOPPED_LINE = "stopped; run it again"
 _BY_TABLE = "tables"  # what a job counts by table; other dicts say something of the whole run
 
 # What a storage that does not work says, in the system's words, which the JVM repeats.
@@ -25,6 +30,9 @@ _MENDS = {
 
 class WorkFailedError(RuntimeError):
     """The job's input or work is not as it has to be; the message says what, where and what would be right."""
+
+
+_KNOWN = (MissingDataError, ContractError, ConflictError, WorkFailedError)
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -69,7 +77,34 @@ def at_least(low: int) -> Callable[[str], int]:
 
 def log(message: str) -> None:
     """One progress line on standard error; standard output belongs to the JSON line."""
-    print(message, file=sys.stderr, flush=True)
+    streams.write(message, sys.stderr)
+
+
+def tell(line: dict) -> None:
+    """One JSON line on standard output; a reader that closed the pipe misses it, the work goes on."""
+    streams.write(json.dumps(line, default=str), sys.stdout)
+
+
+def _in_one_line(kind: type[BaseException], fault: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        log(STOPPED_LINE)
+    else:
+        sys.__excepthook__(kind, fault, trace)
+
+
+sys.excepthook = _in_one_line  # for Ctrl-C while TensorFlow or Spark are still being imported
+
+
+@contextmanager
+def stoppable(job: str) -> Iterator[None]:
+    """Let Ctrl-C end the block, and the process, with one line."""
+    streams.prepare()
+    try:
+        yield
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not interrupt the tidying up
+        log(f"{job}: {STOPPED_LINE}")
+        sys.exit(STOPPED)
 
 
 def stale_flag(made: argparse.ArgumentParser, source: str) -> None:
@@ -90,10 +125,34 @@ def run(
     `work` returns what it counted, `rows_written` among it. For a range the last line sums up: numbers are
     added, lists joined. A date that fails ends the run; the dates before it stay done. With --stale the dates do not
     wait for one another: the run goes on, names those that failed at its end, and the last line has `failed_dates`.
+    Ctrl-C ends the run with one line and status 130.
 
     Args:
         stale: of a root and dates, those that --stale keeps.
     """
+    with stoppable(job):
+        _run(job, arguments, work, stale)
+
+
+def show(job: str, work: Callable[[], None], unreadable: tuple[type[Exception], ...] = ()) -> None:
+    """Do work that only reads and shows, and exit.
+
+    Args:
+        unreadable: what a library raises where a file is damaged.
+    """
+    with stoppable(job):
+        try:
+            work()
+        except _KNOWN as fault:
+            log(f"{job}: {fault}")
+            sys.exit(FAILED)
+        except (OSError, *unreadable) as fault:
+            log(f"{job}: a file of it cannot be read: {' '.join(str(fault).split())}")
+            sys.exit(FAILED)
+    sys.exit(DONE)
+
+
+def _run(job: str, arguments: argparse.Namespace, work: Callable, stale: Callable | None) -> None:
     started, counted, failed = time.monotonic(), [], []
     first, last = arguments.date[0], arguments.date[-1]
     only_stale = stale is not None and arguments.stale
@@ -113,7 +172,7 @@ def run(
             failed.append(str(day))
             continue
         if len(todo) > 1:
-            print(json.dumps({"job": job, "date": str(day), **counted[-1]}), flush=True)
+            tell({"job": job, "date": str(day), **counted[-1]})
     line = {
         "job": job,
         "date": str(first) if first == last else f"{first}..{last}",
@@ -121,7 +180,7 @@ def run(
         **({"failed_dates": failed} if failed else {}),
         "seconds": round(time.monotonic() - started, 1),
     }
-    print(json.dumps(line), flush=True)
+    tell(line)
     if failed:
         log(f"{job}: failed for {', '.join(failed)}; the other dates are done")
     sys.exit(FAILED if failed else DONE)
@@ -129,7 +188,7 @@ def run(
 
 def _tell(job: str, day: date, fault: Exception) -> None:
     """Log why a date failed: in one line where it is known what is to be done, else with a traceback before it."""
-    if isinstance(fault, MissingDataError | ContractError | ConflictError | WorkFailedError):
+    if isinstance(fault, _KNOWN):
         log(f"{job} {day}: {fault}")
         return
     mend = next((mend for words, mend in _MENDS.items() if words in str(fault)), None)

@@ -1,6 +1,7 @@
 """The views of `inspect_table`, made to be read at 80 columns."""
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 
@@ -10,12 +11,26 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from jobs.command import cli, streams
 from jobs.report import numbers, scores
 from jobs.report.inventory import Holding
 from jobs.report.scores import Scores
 
 _LIST_ITEMS = 3
 _DATES = 14
+
+
+class Screen(Console):
+    """A terminal of any width and encoding, or a pipe: that is read as 80 columns unless COLUMNS says otherwise."""
+
+    def __init__(self, **options):
+        super().__init__(highlight=False, **options)
+
+    def on_broken_pipe(self) -> None:
+        """Whoever read the pipe has seen enough."""
+        self.quiet = True
+        streams.silence(sys.stdout)
+        raise SystemExit(cli.PIPE_CLOSED)
 
 
 def overview(console: Console, root: str, found: list[Holding], models: list[dict]) -> None:

@@ -8,7 +8,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 from pyarrow import fs
+
+from schemas.table import MissingDataError
 
 STAGING = "_staging"
 
@@ -22,11 +25,23 @@ class Root:
 
     @classmethod
     def of(cls, root: str) -> "Root":
+        """The root at a path or URI.
+
+        Raises:
+            MissingDataError: no storage is known, or answers, at that URI.
+        """
         scheme, separator, rest = str(root).partition("://")
         if not separator or scheme == "file":  # Hadoop takes a path as it is written; from_uri wants it quoted
             return cls(fs.LocalFileSystem(), str(Path(rest or scheme).absolute()))
         # What Hadoop calls s3a is s3 to pyarrow; deltalake knows both.
-        return cls(*fs.FileSystem.from_uri(f"{'s3' if scheme == 's3a' else scheme}://{rest}"))
+        try:
+            return cls(*fs.FileSystem.from_uri(f"{'s3' if scheme == 's3a' else scheme}://{rest}"))
+        except (OSError, pa.ArrowException) as fault:
+            reason = " ".join(str(fault).split())
+            raise MissingDataError(
+                f"the root {root} cannot be opened: {reason}; a root is a folder, or a URI that begins with "
+                "s3a://, gs://, abfss:// or hdfs://"
+            ) from fault
 
     def at(self, relative: str) -> str:
         return posixpath.join(self.path, relative)

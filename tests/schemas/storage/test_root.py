@@ -4,6 +4,7 @@ import pytest
 from pyarrow import fs
 
 from schemas.storage.root import Root
+from schemas.table import MissingDataError
 
 
 @pytest.mark.parametrize("scheme", ["s3", "s3a"])
@@ -35,5 +36,5 @@ def test_a_directory_with_and_without_scheme(tmp_path):
 
 
 def test_an_unknown_scheme_is_named():
-    with pytest.raises(ValueError, match="wasbs"):
+    with pytest.raises(MissingDataError, match=r"wasbs.*s3a:"):
         Root.of("wasbs://container@account/day")
