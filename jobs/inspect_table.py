@@ -23,8 +23,10 @@ from rich.console import Console
 from jobs.command import cli
 from jobs.command.cli import WorkFailedError
 from jobs.report import counts, inventory, models, numbers, scores, terminal
+from jobs.report.grids import Screen
+from jobs.report.id_texts import IdTexts
 from jobs.report.inventory import Holding
-from jobs.report.terminal import Screen
+from jobs.report.stories import item, request, user, view, view_days
 from schemas.table import MissingDataError
 from schemas.tables.reports import evaluations
 
@@ -38,6 +40,10 @@ def arg_parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--date", type=cli.dates, metavar="DATE[..LAST]", help="YYYY-MM-DD, or FIRST..LAST; the newest if left out"
     )
+    asked = made.add_mutually_exclusive_group()
+    asked.add_argument("--request", metavar="ID", help="tell one request's whole story")
+    asked.add_argument("--user", metavar="ID", help="tell a user's days")
+    asked.add_argument("--item", metavar="ID", help="tell an item's way through the funnel of one date")
     made.add_argument("--rows", type=cli.at_least(0), default=3, help="sample rows to show (default %(default)s)")
     made.add_argument("--json", action="store_true", help="print one JSON object instead of the views")
     return made
@@ -90,21 +96,21 @@ def describe(root: str, held: Holding, days: list[date], rows: int) -> dict:
         "date": str(day),
         "made": inventory.provenance(root, held, day),
         "counts": {each.title: counts.count(root, held, day, each) for each in counts.breakdowns(held)},
-        "rows": inventory.head(root, held, day, rows) if rows else None,
+        "rows": IdTexts(root).beside(inventory.head(root, held, day, rows).to_pylist()) if rows else [],
     }
 
 
-def show(console: Console, root: str, held: Holding, days: list[date], told: dict) -> None:
+def show(console: Console, root: str, held: Holding, days: list[date], told: dict, rows: int) -> None:
     day = days[-1]
     terminal.contract(console, held)
     terminal.per_date(console, held, days)
     terminal.made_from(console, day, told["made"])
-    for title, rows in told["counts"].items():
-        terminal.breakdown(console, title, day, rows)
+    for title, counted in told["counts"].items():
+        terminal.breakdown(console, title, day, counted)
     if held.path == evaluations.path:
         terminal.headline(console, scores.read(root, day), day)
-    if told["rows"] is not None and held.layer != "reports":
-        terminal.sample(console, held, day, told["rows"])
+    if rows and held.layer != "reports":
+        terminal.sample(console, day, told["rows"])
 
 
 def overview(root: str, asked: list[date] | None) -> tuple[list[Holding], list[dict]]:
@@ -130,8 +136,28 @@ def listing(found: list[Holding], trained: list[dict]) -> dict:
     return {"job": "inspect_table", "tables": tables, "models": trained}
 
 
+def story(console: Console, arguments: argparse.Namespace) -> None:
+    """Tell what happened to a request, a user or an item."""
+    root, days = arguments.root, arguments.date
+    inventory.require(root)
+    texts = IdTexts(root)
+    if arguments.request is not None:
+        told, written = request.tell(root, arguments.request, days), view.request
+    elif arguments.user is not None:
+        told, written = user.tell(root, texts.number("user_id", arguments.user), days), view_days.user
+    else:
+        told, written = item.tell(root, texts.number("item_id", arguments.item), days), view_days.item
+    if arguments.json:
+        cli.tell({"job": "inspect_table", **told})
+    else:
+        written(console, told, texts)
+
+
 def main(arguments: argparse.Namespace, console: Console) -> None:
     root = arguments.root
+    if any(each is not None for each in (arguments.request, arguments.user, arguments.item)):
+        story(console, arguments)
+        return
     if arguments.table is None:
         found, trained = overview(root, arguments.date)
         if arguments.json:
@@ -143,10 +169,9 @@ def main(arguments: argparse.Namespace, console: Console) -> None:
     days = chosen(held, arguments.date)
     told = describe(root, held, days, arguments.rows)
     if arguments.json:
-        rows = told["rows"].to_pylist() if told["rows"] is not None else []
-        cli.tell({"job": "inspect_table", **told, "rows": rows})
+        cli.tell({"job": "inspect_table", **told})
     else:
-        show(console, root, held, days, told)
+        show(console, root, held, days, told, arguments.rows)
 
 
 if __name__ == "__main__":

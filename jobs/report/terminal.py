@@ -1,36 +1,19 @@
 """The views of `inspect_table`, made to be read at 80 columns."""
 
 import json
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 
 import pyarrow as pa
-from rich import box
 from rich.console import Console
-from rich.table import Table as Grid
 from rich.text import Text
 
-from jobs.command import cli, streams
-from jobs.report import numbers, scores
+from jobs.report import grids, numbers, scores
 from jobs.report.inventory import Holding
 from jobs.report.scores import Scores
 
 _LIST_ITEMS = 3
 _DATES = 14
-
-
-class Screen(Console):
-    """A terminal of any width and encoding, or a pipe: that is read as 80 columns unless COLUMNS says otherwise."""
-
-    def __init__(self, **options):
-        super().__init__(highlight=False, **options)
-
-    def on_broken_pipe(self) -> None:
-        """Whoever read the pipe has seen enough."""
-        self.quiet = True
-        streams.silence(sys.stdout)
-        raise SystemExit(cli.PIPE_CLOSED)
 
 
 def overview(console: Console, root: str, found: list[Holding], models: list[dict]) -> None:
@@ -39,23 +22,23 @@ def overview(console: Console, root: str, found: list[Holding], models: list[dic
     if not found and not models:
         console.print("  holds nothing yet; simulate_logs or replay_events lands logs, ingest_logs takes them in")
         return
-    grid = _grid("table", ">dates", "first", "last", ">rows", ">size")
+    grid = grids.new("table", ">dates", "first", "last", ">rows", ">size")
     layer = None
     for held in found:
         if layer not in (None, held.layer):
             grid.add_section()
         layer, days = held.layer, held.days
         rows = [part.rows for part in held.parts.values()]
-        _row(grid, held.path, str(len(days)), str(days[0]), str(days[-1]),
+        grids.add(grid, held.path, str(len(days)), str(days[0]), str(days[-1]),
             "unreadable" if None in rows else numbers.count(sum(rows)),
             numbers.size(sum(part.bytes for part in held.parts.values())),
         )  # fmt: skip
     console.print(grid)
     if models:
         console.print()
-        grid = _grid("model", "date", "what is there")
+        grid = grids.new("model", "date", "what is there")
         for each in models:
-            _row(grid, f"models/{each['model']}", each["date"], ", ".join(each["variants"]))
+            grids.add(grid, f"models/{each['model']}", each["date"], ", ".join(each["variants"]))
         console.print(grid)
     console.print()
     console.print(Text("One of them: python -m jobs.inspect_table TABLE --root ROOT [--date DATE]", "dim"))
@@ -69,13 +52,13 @@ def contract(console: Console, held: Holding) -> None:
     console.print(Text.assemble((held.path, "bold"), f"  {kind} key {', '.join(table.key)}"))
     console.print(table.doc)
     console.print()
-    grid = _grid("column", "type", "what it holds")
+    grid = grids.new("column", "type", "what it holds")
     for column in table.columns:
-        _row(grid, column.name, _type(column.type) + ("?" if column.nullable else ""), column.doc)
+        grids.add(grid, column.name, _type(column.type) + ("?" if column.nullable else ""), column.doc)
     if held.layer == "quarantine":
-        _row(grid, "reason", "string", "Why ingest_logs refused it.")
+        grids.add(grid, "reason", "string", "Why ingest_logs refused it.")
     if table.open:
-        _row(grid, "…", "", "any further string or number attributes")
+        grids.add(grid, "…", "", "any further string or number attributes")
     console.print(grid)
     if any(column.nullable for column in table.columns):
         console.print(Text("? may be null", "dim"))
@@ -83,11 +66,13 @@ def contract(console: Console, held: Holding) -> None:
 
 def per_date(console: Console, held: Holding, shown: Sequence[date]) -> None:
     """Rows and size of each date; the newest ones where there are many."""
-    grid = _grid("date", ">rows", ">size")
+    grid = grids.new("date", ">rows", ">size")
     for day in shown[-_DATES:]:
         part = held.parts[day]
-        _row(grid, str(day), "unreadable" if part.rows is None else numbers.count(part.rows), numbers.size(part.bytes))
-    _titled(console, "Dates", grid)
+        grids.add(
+            grid, str(day), "unreadable" if part.rows is None else numbers.count(part.rows), numbers.size(part.bytes)
+        )
+    grids.show(console, "Dates", grid)
     if len(shown) > _DATES:
         console.print(Text(f"… and {len(shown) - _DATES} earlier ones, from {shown[0]}", "dim"))
 
@@ -96,18 +81,18 @@ def made_from(console: Console, day: date, recorded: dict) -> None:
     """What the rows of a date were made from, with which settings."""
     if not recorded:
         return
-    grid = _grid("", "", head=False)
+    grid = grids.new("", "", head=False)
     if recorded.get("version") is not None:
-        _row(grid, "version", str(recorded["version"]))
+        grids.add(grid, "version", str(recorded["version"]))
     settings = recorded.get("settings") or {}
     for what, source in _sources(recorded.get("made_from") or {}, [*settings]):
-        _row(grid, what, source)
+        grids.add(grid, what, source)
     for name, value in sorted(settings.items()):
-        _row(grid, name, value if isinstance(value, str) else json.dumps(value))
+        grids.add(grid, name, value if isinstance(value, str) else json.dumps(value))
     if recorded.get("contract"):
-        _row(grid, "contract", recorded["contract"])
+        grids.add(grid, "contract", recorded["contract"])
     if grid.row_count:
-        _titled(console, f"How {day} was made", grid)
+        grids.show(console, f"How {day} was made", grid)
 
 
 def _sources(found: dict, models: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -125,11 +110,11 @@ def breakdown(console: Console, title: str, day: date, rows: list[dict]) -> None
         console.print(f"\n{title}, {day}: no rows")
         return
     names = list(rows[0])
-    grid = _grid(*(name if _wordy(rows, name) else f">{name}" for name in names))
+    grid = grids.new(*(name if _wordy(rows, name) else f">{name}" for name in names))
     for row in rows:
         style = "bold red" if row.get("passed") is False else None
-        _row(grid, *(_cell(name, row[name]) for name in names), style=style)
-    _titled(console, f"{title}, {day}", grid)
+        grids.add(grid, *(_cell(name, row[name]) for name in names), style=style)
+    grids.show(console, f"{title}, {day}", grid)
 
 
 def headline(console: Console, found: dict[str, Scores], day: date) -> None:
@@ -139,7 +124,7 @@ def headline(console: Console, found: dict[str, Scores], day: date) -> None:
             cuts = scores.few(scored.cuts(metric))
             if not cuts:
                 continue
-            grid = _grid("variant", ">seeds", *(f">{scores.label(metric, k)}" for k in cuts), ">support")
+            grid = grids.new("variant", ">seeds", *(f">{scores.label(metric, k)}" for k in cuts), ">support")
             for variant in scored.variants:
                 measures = [scored.get(variant, metric, k) for k in cuts]
                 known = [each for each in measures if each]
@@ -148,25 +133,25 @@ def headline(console: Console, found: dict[str, Scores], day: date) -> None:
                 plain = scores.untrained(variant)
                 texts = [scores.written(metric, each) for each in measures]
                 seeds, support = "" if plain else str(len(known[0].seeds)), numbers.count(known[0].support)
-                _row(grid, variant, seeds, *texts, support, style="dim" if plain else None)
-            _titled(console, f"{model}: {scores.label(metric)}, {day}", grid)
+                grids.add(grid, variant, seeds, *texts, support, style="dim" if plain else None)
+            grids.show(console, f"{model}: {scores.label(metric)}, {day}", grid)
     console.print()
     console.print(Text("Dim rows need no training. ± is the standard deviation over seeds.", "dim"))
 
 
-def sample(console: Console, held: Holding, day: date, rows: pa.Table) -> None:
+def sample(console: Console, day: date, rows: list[dict]) -> None:
     """A few rows: side by side where they fit, otherwise one below the other."""
-    shown = [{name: shorten(value) for name, value in row.items()} for row in rows.to_pylist()]
+    shown = [{name: shorten(value) for name, value in row.items()} for row in rows]
     if not shown:
         console.print(f"\n{day} has no rows")
         return
     names = list(shown[0])
     widths = [max(len(name), *(len(row[name]) for row in shown)) for name in names]
     if sum(widths) + 2 * len(names) <= console.width:
-        grid = _grid(*names)
+        grid = grids.new(*names)
         for row in shown:
-            _row(grid, *row.values())
-        _titled(console, f"First rows of {day}", grid)
+            grids.add(grid, *row.values())
+        grids.show(console, f"First rows of {day}", grid)
         return
     sides = [max(len(text) for text in row.values()) for row in shown]
     if max(map(len, names)) + sum(width + 2 for width in sides) <= console.width:
@@ -174,10 +159,10 @@ def sample(console: Console, held: Holding, day: date, rows: pa.Table) -> None:
     else:
         blocks = [[row] for row in shown]
     for number, block in enumerate(blocks, 1):
-        grid = _grid(*[""] * (1 + len(block)), head=False)
+        grid = grids.new(*[""] * (1 + len(block)), head=False)
         for name in names:
-            _row(grid, name, *(row[name] for row in block))
-        _titled(console, f"Row {number} of {day}" if len(blocks) > 1 else f"First rows of {day}", grid)
+            grids.add(grid, name, *(row[name] for row in block))
+        grids.show(console, f"Row {number} of {day}" if len(blocks) > 1 else f"First rows of {day}", grid)
 
 
 def shorten(value: object) -> str:
@@ -193,38 +178,6 @@ def shorten(value: object) -> str:
         return f"[{inside}, …] {len(value):,} in all" if len(value) > _LIST_ITEMS else f"[{inside}]"
     text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def _grid(*columns: str, head: bool = True) -> Grid:
-    """A grid without frame; a leading `>` aligns a column of numbers to the right."""
-    grid = Grid(
-        box=box.SIMPLE_HEAD if head else None,
-        show_header=head,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1 if head else 2, 0, 0),
-    )
-    for number, name in enumerate(columns):
-        right = name.startswith(">")
-        grid.add_column(
-            Text(name.removeprefix(">").replace("_", " ")) if right else Text(name),
-            justify="right" if right else "left",
-            no_wrap=right or number == 0,
-            overflow="fold",
-            style="cyan" if number == 0 else None,
-        )
-    return grid
-
-
-def _row(grid: Grid, *cells: str, style: str | None = None) -> None:
-    """Add cells as plain text: a bracket in a row's data is no markup."""
-    grid.add_row(*(Text(cell) for cell in cells), style=style)
-
-
-def _titled(console: Console, title: str, grid: Grid) -> None:
-    console.print()
-    console.print(Text(title, "bold"))
-    console.print(grid)
 
 
 def _wordy(rows: Iterable[dict], name: str) -> bool:
