@@ -1,19 +1,16 @@
-"""What a person wants to know of a root, or of one table in it, in the terminal.
+"""Show a root, one of its tables, or what happened to a request, user or item.
 
-Without TABLE: every landing folder, table and quarantine below the root, with its dates, rows and size, and the
-models. With one: its contract, rows and size per date, how the newest date (or --date) was made, counts by group,
-action, channel, level or whatever suits the table, and a few rows. TABLE is a table's name, or its path below the
-root, as in landing/requests or quarantine/conversions.
+Reads:  any table, landing folder or quarantine, only the columns it needs
+Writes: the file of --export alone; prints views, or one JSON object (--json)
 
---date is optional here, unlike elsewhere; a range shows the newest of its dates in detail.
-
-Reads: any table, landing folder or quarantine, only the columns that are counted.
-Writes: nothing; prints views, or with --json one JSON object and nothing else.
+TABLE is a name or a path, as in quarantine/conversions. A and B are dates,
+versions of a Delta table (whole numbers) or roots.
 """
 
 import argparse
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -22,7 +19,7 @@ from rich.console import Console
 
 from jobs.command import cli
 from jobs.command.cli import WorkFailedError
-from jobs.report import counts, inventory, models, numbers, scores, terminal
+from jobs.report import counts, difference, difference_view, inventory, models, numbers, query, scores, terminal
 from jobs.report.grids import Screen
 from jobs.report.id_texts import IdTexts
 from jobs.report.inventory import Holding
@@ -33,20 +30,34 @@ from schemas.tables.reports import evaluations
 
 def arg_parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
-        description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="inspect_table",
+        usage="%(prog)s [TABLE] --root ROOT [--date DATE] [a question] [--json]",
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("table", nargs="?", metavar="TABLE", help="a table's name or path; all of them if left out")
+    made.add_argument("table", nargs="?", metavar="TABLE", help="the table; all of them if left out")
     made.add_argument("--root", required=True, help="directory or URI that holds every table")
-    made.add_argument(
-        "--date", type=cli.dates, metavar="DATE[..LAST]", help="YYYY-MM-DD, or FIRST..LAST; the newest if left out"
-    )
-    asked = made.add_mutually_exclusive_group()
-    asked.add_argument("--request", metavar="ID", help="tell one request's whole story")
-    asked.add_argument("--user", metavar="ID", help="tell a user's days")
-    asked.add_argument("--item", metavar="ID", help="tell an item's way through the funnel of one date")
-    made.add_argument("--rows", type=cli.at_least(0), default=3, help="sample rows to show (default %(default)s)")
+    made.add_argument("--date", type=cli.dates, metavar="DATE", help="YYYY-MM-DD or FIRST..LAST; default the newest")
+    question = made.add_mutually_exclusive_group()
+    question.add_argument("--request", metavar="ID", help="tell one request's whole story")
+    question.add_argument("--user", metavar="ID", help="tell a user's days")
+    question.add_argument("--item", metavar="ID", help="tell an item's way through a date's funnel")
+    question.add_argument("--diff", nargs=2, metavar=("A", "B"), help="compare two states of TABLE")
+    question.add_argument("--sql", metavar="SELECT", help="one SELECT over tables by name, read-only")
+    made.add_argument("--export", type=_exported, metavar="FILE", help="all rows of TABLE or --sql as .csv or .parquet")
+    made.add_argument("--rows", type=cli.at_least(0), help="rows to show; default 3 of TABLE, 40 of --sql")
     made.add_argument("--json", action="store_true", help="print one JSON object instead of the views")
     return made
+
+
+def _exported(text: str) -> Path:
+    place = Path(text)
+    if place.suffix not in (".csv", ".parquet"):
+        raise argparse.ArgumentTypeError(f"{text!r} should end in .csv or .parquet")
+    if not place.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {place.parent}")
+    return place
 
 
 def find(root: str, name: str) -> Holding:
@@ -153,25 +164,67 @@ def story(console: Console, arguments: argparse.Namespace) -> None:
         written(console, told, texts)
 
 
+def differ(console: Console, arguments: argparse.Namespace) -> None:
+    """Compare two states of a table."""
+    held = find(arguments.root, arguments.table)
+    day = arguments.date[-1] if arguments.date else None
+    first, second = difference.sides(arguments.root, held, arguments.diff, day)
+    told = difference.compare(first, second)
+    if arguments.json:
+        labels = {"a": first.label, "b": second.label, "dates": [first.day, second.day]}
+        cli.tell({"job": "inspect_table", "table": held.path, **labels, **told})
+    else:
+        difference_view.difference(console, first, second, told)
+
+
+def select(console: Console, arguments: argparse.Namespace) -> None:
+    """Answer a query, or write all rows of it, or of a table, to a file."""
+    root, place, sql = arguments.root, arguments.export, arguments.sql
+    if sql is None:
+        held = find(root, arguments.table)
+        sql = query.select(held.path, chosen(held, arguments.date)[0 if arguments.date else -1 :])
+    most = 40 if arguments.rows is None else arguments.rows
+    with query.answer(root, sql, as_text=place is not None and place.suffix == ".csv") as answer:
+        if place is not None:
+            written = {"export": str(place), "rows_written": query.export(answer.batches, place)}
+        else:
+            rows = query.head(answer, most + 1)
+    if place is not None:
+        if arguments.json:
+            cli.tell({"job": "inspect_table", **written})
+        else:
+            console.print(f"{place}: {numbers.count(written['rows_written'])} rows", markup=False)
+    elif arguments.json:
+        cli.tell({"job": "inspect_table", "columns": answer.columns, "rows": rows[:most], "more": len(rows) > most})
+    else:
+        terminal.answer(console, answer.columns, rows[:most], len(rows) > most)
+
+
 def main(arguments: argparse.Namespace, console: Console) -> None:
-    root = arguments.root
+    root, table = arguments.root, arguments.table
+    if table is None and (arguments.diff or (arguments.export and arguments.sql is None)):
+        raise WorkFailedError(f"{'--diff' if arguments.diff else '--export'} needs TABLE, for one target_groups")
     if any(each is not None for each in (arguments.request, arguments.user, arguments.item)):
         story(console, arguments)
-        return
-    if arguments.table is None:
+    elif arguments.diff:
+        differ(console, arguments)
+    elif arguments.sql is not None or arguments.export is not None:
+        select(console, arguments)
+    elif table is None:
         found, trained = overview(root, arguments.date)
         if arguments.json:
             cli.tell(listing(found, trained))
         else:
             terminal.overview(console, root, found, trained)
-        return
-    held = find(root, arguments.table)
-    days = chosen(held, arguments.date)
-    told = describe(root, held, days, arguments.rows)
-    if arguments.json:
-        cli.tell({"job": "inspect_table", **told})
     else:
-        show(console, root, held, days, told, arguments.rows)
+        held = find(root, table)
+        days = chosen(held, arguments.date)
+        rows = 3 if arguments.rows is None else arguments.rows
+        told = describe(root, held, days, rows)
+        if arguments.json:
+            cli.tell({"job": "inspect_table", **told})
+        else:
+            show(console, root, held, days, told, rows)
 
 
 if __name__ == "__main__":

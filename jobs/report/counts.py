@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 
 import duckdb
+import pyarrow as pa
 
 from jobs.report.inventory import QUARANTINE, Holding, batches
 from schemas.vocabulary import Action, Level, Stage, TargetGroup
@@ -178,7 +179,11 @@ def breakdowns(held: Holding) -> tuple[Breakdown, ...]:
 
 def count(root: str, held: Holding, day: date, wanted: Breakdown) -> list[dict]:
     """The rows that a breakdown's query gives for one date, as dicts in the query's order."""
-    rows = batches(root, held, day, wanted.columns)
+    return of(batches(root, held, day, wanted.columns), wanted)
+
+
+def of(rows: pa.RecordBatchReader, wanted: Breakdown) -> list[dict]:
+    """The rows that a breakdown's query gives of rows that have its columns."""
     with duckdb.connect() as connection:
         connection.register("rows", rows)
         found = connection.sql(wanted.query)

@@ -140,18 +140,33 @@ def headline(console: Console, found: dict[str, Scores], day: date) -> None:
 
 
 def sample(console: Console, day: date, rows: list[dict]) -> None:
-    """A few rows: side by side where they fit, otherwise one below the other."""
-    shown = [{name: shorten(value) for name, value in row.items()} for row in rows]
-    if not shown:
+    """A few rows of a table."""
+    if rows:
+        _rows(console, rows, f"First rows of {day}")
+    else:
         console.print(f"\n{day} has no rows")
+
+
+def answer(console: Console, columns: Sequence[str], rows: list[dict], more: bool) -> None:
+    """The rows that a query gave."""
+    if not rows:
+        console.print(f"no rows; columns {', '.join(columns)}", markup=False)
         return
+    _rows(console, rows, f"{numbers.count(len(rows))} row{'' if len(rows) == 1 else 's'}")
+    if more:
+        console.print(Text("… and more: --rows N shows them, --export FILE writes all", "dim"))
+
+
+def _rows(console: Console, rows: list[dict], title: str) -> None:
+    """Rows side by side where they fit, otherwise one below the other."""
+    shown = [{name: shorten(value) for name, value in row.items()} for row in rows]
     names = list(shown[0])
     widths = [max(len(name), *(len(row[name]) for row in shown)) for name in names]
     if sum(widths) + 2 * len(names) <= console.width:
         grid = grids.new(*names)
         for row in shown:
             grids.add(grid, *row.values())
-        grids.show(console, f"First rows of {day}", grid)
+        grids.show(console, title, grid)
         return
     sides = [max(len(text) for text in row.values()) for row in shown]
     if max(map(len, names)) + sum(width + 2 for width in sides) <= console.width:
@@ -162,7 +177,7 @@ def sample(console: Console, day: date, rows: list[dict]) -> None:
         grid = grids.new(*[""] * (1 + len(block)), head=False)
         for name in names:
             grids.add(grid, name, *(row[name] for row in block))
-        grids.show(console, f"Row {number} of {day}" if len(blocks) > 1 else f"First rows of {day}", grid)
+        grids.show(console, title if len(blocks) == 1 else f"{title}: {number}", grid)
 
 
 def shorten(value: object) -> str:
