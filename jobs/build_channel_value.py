@@ -1,4 +1,14 @@
-"""Count what each retrieval channel found of what was acted on after a date's labelled requests, and what none found.
+"""Count what each retrieval channel found of the acted items, and what none found.
+
+Reads:  labels/target_groups; logs/requests; logs/retrievals, of its lists only
+        the lengths
+Writes: reports/channel_value, the whole date
+
+A row is a channel, a scenario and an action; null is all of them. Its counts
+are items of labelled requests: retrieved, exposed, acted, acted_only (found by
+no other channel) and lost (of these, exposed). Channel '' stands for none.
+
+In detail:
 
 A labelled request is a target request with a list of any channel. All counts are of items of requests:
 
@@ -15,9 +25,6 @@ freed places, logs do not tell.
 Channel '' stands for none: its acted are the ITG, its exposed those that no channel logged (which are no ITG, since
 the contract counts exposed as retrieved). A channel has a row for every scenario and action that the date's acted
 items have, zeros included, with null for all scenarios or all actions.
-
-Reads:  labels/target_groups, logs/requests, logs/retrievals (of its lists only the lengths)
-Writes: reports/channel_value, the whole date anew
 """
 
 import argparse

@@ -1,4 +1,16 @@
-"""Measure the HCCP models of the day before on the date's requests, which they have never seen.
+"""Measure the HCCP models of the day before on the date's requests.
+
+Reads:  samples/hccp_samples, labels/target_groups, logs/retrievals,
+        logs/stages (optional), features/item_stats, models/hccp of the day
+        before
+Writes: reports/evaluations, the date's hccp rows
+
+- Each model orders all retrieved items of a request; its first K count.
+- The rows random, hot_items and incumbent need no training. Without a model of
+  the day before only they are written.
+- milliseconds_p50 and _p99 differ from run to run, unlike all other metrics.
+
+In detail:
 
 Each model orders all retrieved items of a request, and its first K are looked at: ish, isph: hit rate of the items
 acted on, purchased in the scenario (any of the four actions counts as acted on); ash, asph: the same in any scenario;
@@ -12,10 +24,6 @@ were acted on in several scenarios, ash and asph have segments by it, those with
 day before only the rows without training are written. The labels of the day before reach into the date, as far as its
 last windows do: what a model knows of these hours the rows without training do not. At most 2,000 requests are
 measured, chosen by a keyed hash.
-
-Reads:  samples/hccp_samples, labels/target_groups, logs/retrievals, logs/stages (optional), features/item_stats,
-        models/hccp of the day before
-Writes: reports/evaluations, the date's hccp rows anew
 """
 
 import argparse
@@ -29,7 +37,11 @@ from jobs.evaluation.hccp import Judge, Settings
 def arg_parser() -> argparse.ArgumentParser:
     parser = cli.parser(__doc__)
     parser.add_argument(
-        "--requests", type=cli.at_least(1), default=Settings.requests, help="at most so many, default 2000"
+        "--requests",
+        type=cli.at_least(1),
+        default=Settings.requests,
+        metavar="N",
+        help="requests measured at most, default 2000",
     )
     return parser
 

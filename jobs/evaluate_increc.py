@@ -1,4 +1,15 @@
-"""Measure the IncRec models of the day before on the date's requests, which they have never seen.
+"""Measure the IncRec models of the day before on the date's requests.
+
+Reads:  samples/increc_samples, features/item_stats, logs/retrievals,
+        logs/conversions of the days before, labels/target_groups (optional),
+        models/increc of the day before
+Writes: reports/evaluations, the date's increc rows
+
+- Each model orders the whole catalogue for each request; its first K count.
+- The rows random, hot_items, item_cf_twice and <channel>_deeper need no
+  training. Without a model of the day before only they are written.
+
+In detail:
 
 Each request orders the whole catalogue: the items of the date's item_stats, the same for every row. Its ITG, RTG and
 ETG items are looked up in that order (inc, base, exposure, order), once more after what the channels had retrieved is
@@ -10,10 +21,6 @@ training: random (with its exact expectation beside it), hot_items, item_cf_twic
 estimates what a channel would have returned further down. Without any model of the day before only those are written.
 The labels of the day before reach into the date, as far as its last windows do: what a model knows of these hours the
 rows without training do not.
-
-Reads:  samples/increc_samples, features/item_stats, logs/retrievals, logs/conversions of the days before,
-        labels/target_groups (optional), models/increc of the day before
-Writes: reports/evaluations, the date's increc rows anew
 """
 
 import argparse
@@ -27,7 +34,11 @@ from jobs.evaluation.increc import Judge, Settings
 def arg_parser() -> argparse.ArgumentParser:
     parser = cli.parser(__doc__)
     parser.add_argument(
-        "--requests", type=cli.at_least(1), default=Settings.requests, help="at most so many, default 20000"
+        "--requests",
+        type=cli.at_least(1),
+        default=Settings.requests,
+        metavar="N",
+        help="requests measured at most, default 20000",
     )
     return parser
 

@@ -1,4 +1,13 @@
-"""Keep the files of the Delta tables few, and delete what no reader can still hold.
+"""Compact the Delta tables' small files and delete what no reader can still hold.
+
+Reads:  the Delta tables (logs, labels/target_groups) and _staging
+Writes: the same tables, the same rows in fewer files
+
+- Versions older than the retention can no longer be read.
+- Do not run it while a job replaces the same dates: the later commit fails.
+- What counts as old depends on the clock, unlike anything else here.
+
+In detail:
 
 Three things, of which none changes a row:
 1. Dates up to --date that have many small files are compacted. A run that pinned an older version reads on from the
@@ -12,9 +21,6 @@ Three things, of which none changes a row:
 Which dates are compacted depends on the tables alone; what counts as old, on the clock and the files' times of
 change, unlike anything else here. Do not run it while a job replaces the same dates: of the two commits the later
 one fails, and has to be run again.
-
-Reads:  the Delta tables (logs, labels/target_groups) and _staging
-Writes: the same tables, the same rows in fewer files
 """
 
 import argparse

@@ -1,12 +1,18 @@
-"""One self-contained HTML page about a date: rows, quality, groups, channels, levels, both models, what was exported.
+"""Render one self-contained HTML page about a date.
+
+Reads:  the dates, sizes and counts of every table up to the date;
+        reports/evaluations and reports/quality of the date; the manifests
+        below landing/ and models/
+Writes: reports/report/date=DATE/index.html
+
+- A part that is missing names the job that makes it.
+- The same root gives the same bytes; the page loads nothing.
+
+In detail:
 
 A part that is not there says so and names the job that makes it; the page is written all the same. It loads
 nothing: styles and pictures are inside it. The page is a function of what is below the root, so rendering it again
 gives the same bytes.
-
-Reads: the dates, sizes and counts of every table up to the date; reports/evaluations and reports/quality of the
-       date; the manifests below landing/ and models/
-Writes: reports/report/date=DATE/index.html
 """
 
 import argparse

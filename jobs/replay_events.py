@@ -1,4 +1,22 @@
-"""Land a real event log as the logs of a recommender, its funnel simulated around the real events.
+"""Land a real event log as a recommender's logs, its funnel simulated around it.
+
+Reads:  FILE, the log as it is published by its source
+Writes: landing/requests, landing/retrievals, landing/stages,
+        landing/impressions, landing/conversions, landing/items
+
+- Users, items and events are real. Requests, channels, stages and impressions
+  are simulated; each landing folder's manifest says so. trivago's requests and
+  impressions are real too.
+- The first four dates have no requests: the channels learn from them.
+
+In detail:
+
+FILE, by source:
+    taobao          UserBehavior.csv, or Parquet with its columns
+    taobao_subset   SSLRec's tmall as user_id,item_id,behavior,ts; its clicks are derived, of bought pairs only
+    retailrocket    events.csv, or SSLRec's retail_rocket as user_id,item_id,behavior,ts
+    movielens       MovieLens 100K, u.data or ml-100k.inter; 4 or 5 of 5 is a favorite, less is a click [D]
+    trivago         RecSys Challenge 2019: train.csv, test.csv, or Parquet with their columns
 
 Real: the users, the items, what they did and when. Every event becomes a conversion, and only events do.
 SIMULATED, and called so in each landing folder's manifest: a homepage request one second before the first event of
@@ -19,15 +37,6 @@ SIMULATED are four channels (items of the city acted on or shown most, co-clicke
 what was logged before the hour of the request, and pre-ranking and ranking, which let the list through. Clickouts and
 interactions with a hotel are clicks, of scenario `homepage` where the log says on which list [D]; it has no purchases.
 No date is set aside to learn from: the log's first hours have requests without retrievals, which labelling leaves out.
-
-Reads:  FILE, the log as it is published, of one of the sources
-            taobao          UserBehavior.csv, or Parquet with its columns
-            taobao_subset   SSLRec's tmall as user_id,item_id,behavior,ts; its clicks are derived, of bought pairs only
-            retailrocket    events.csv, or SSLRec's retail_rocket as user_id,item_id,behavior,ts
-            movielens       MovieLens 100K, u.data or ml-100k.inter; 4 or 5 of 5 is a favorite, less is a click [D]
-            trivago         RecSys Challenge 2019: train.csv, test.csv, or Parquet with their columns
-Writes: landing/requests, landing/retrievals, landing/stages, landing/impressions, landing/conversions,
-        landing/items
 """
 
 import argparse
@@ -60,8 +69,10 @@ WRITTEN = (logs.requests, *ANSWERED, logs.items, logs.conversions)
 
 def arg_parser() -> argparse.ArgumentParser:
     parser = cli.parser(__doc__)
-    parser.add_argument("--events", required=True, metavar="FILE", help="path or URI of the log's file")
-    parser.add_argument("--source", required=True, choices=sorted(SOURCES), help="whose log it is")
+    parser.add_argument("--events", required=True, metavar="FILE", help="path or URI of the log's file; required")
+    parser.add_argument(
+        "--source", required=True, choices=sorted(SOURCES), metavar="SOURCE", help="required: " + ", ".join(SOURCES)
+    )
     parser.add_argument(
         "--request-density", choices=DENSITIES, default=SESSION, help=f"a request a what, default {SESSION}"
     )

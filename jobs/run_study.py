@@ -1,4 +1,15 @@
-"""Train every variant of a study with every seed, judge all on the same requests, and write the study's page.
+"""Train every variant of a study with every seed and compare them on one page.
+
+Reads:  what train_increc and evaluate_increc, or train_hccp and evaluate_hccp,
+        read of the dates; of a simulated world logs and landing/_truth of LAST
+Writes: models/studies/NAME; reports/studies/NAME with study.html;
+        reports/evaluations of LAST, the rows of the model `studies/NAME`
+
+- Variants learn from FIRST to the day before LAST and are measured on LAST.
+- Cells that exist are kept, whatever the code: remove them to have all again.
+- A variant whose training fails is left out and named at the end.
+
+In detail:
 
 `--date FIRST..LAST`: each variant learns from nothing from FIRST to the day before LAST and is measured on LAST as
 evaluate_increc and evaluate_hccp measure, milliseconds with its first seed alone; the labels of the day before LAST
@@ -8,16 +19,12 @@ no training. A variant and seed that is there already, from the same inputs, dat
 change of code does not count: remove the study's cells to have all anew. One whose training fails, as when its loss is
 not finite, is left out and named at the end. The page gives means, their spread over seeds, differences from the
 study's reference with paired bootstrap intervals over requests, segments, what a request costs, and of IncRec a picture
-of the item vectors.
+of the item vectors. The models lie below models/studies/NAME/date=D, D the last date learned from; the values of every
+request below reports/studies/NAME/cells/.
 
 A study with a grid is tuned first: of the dates to learn from the last ones, as many as are judged on later and at most
 all but the first, are measured on; each variant learns from the others with each combination of the grid, and keeps the
 combination of the best IncF@K or ISH@K, K the middle cut-off. What was tried is a study of its own, NAME-tuning.
-
-Reads:  what train_increc and evaluate_increc read, or train_hccp and evaluate_hccp, of the dates; of a simulated world
-        logs and landing/_truth of LAST
-Writes: models/studies/NAME/date=D of the last date learned from; reports/studies/NAME: the values of every request
-        below cells/, and study.html; reports/evaluations of LAST, the rows of the model `studies/NAME` anew
 """
 
 import argparse
@@ -63,10 +70,14 @@ _WAYS = {
 
 def arg_parser() -> argparse.ArgumentParser:
     parser = cli.parser(__doc__)
-    parser.add_argument("--study", choices=STUDIES, required=True, help=f"one of {', '.join(STUDIES)}", metavar="NAME")
-    parser.add_argument("--seeds", type=cli.at_least(1), help="so many of each variant; default: the study's")
-    parser.add_argument("--size", choices=("default", "tiny"), help="of every preset; default: the study's")
-    parser.add_argument("--judged", type=cli.at_least(1), default=1, help="judge on the last so many; default 1")
+    parser.add_argument(
+        "--study", choices=STUDIES, required=True, help="required; a wrong name lists them all", metavar="NAME"
+    )
+    parser.add_argument("--seeds", type=cli.at_least(1), metavar="N", help="seeds of each variant; default the study's")
+    parser.add_argument("--size", choices=("default", "tiny"), help="of every preset; default the study's")
+    parser.add_argument(
+        "--judged", type=cli.at_least(1), default=1, metavar="N", help="dates measured, the last ones; default 1"
+    )
     return parser
 
 

@@ -1,9 +1,12 @@
-"""Land the logs of a seeded world whose truth is known: simulated users, items, channels, stages and actions.
+"""Land the logs of a simulated world whose truth is known.
 
-Reads: nothing.
-Writes: landing/<table>/date=D for requests, retrievals, stages, impressions, conversions, users and items;
-beside them the truth that no log shows, under landing/_truth/: tastes of users and items, which items the
-channels miss by construction, true probabilities of candidates and of conversions.
+Reads:  nothing
+Writes: landing/<table>/date=D of every log; landing/_truth, which no log shows
+
+The same users, items, seed and date give the same bytes, whichever dates were
+made before. The figures in the JSON line are of all dates of the call.
+
+In detail:
 
 The same users, items, seed and date give the same bytes, and a date can be made alone: nothing it holds
 depends on which dates were made before. Every other dial of the world is a field of jobs.simulator.settings.World,
@@ -25,10 +28,10 @@ from jobs.simulator.settings import World
 
 def arg_parser() -> argparse.ArgumentParser:
     parser = cli.parser(__doc__)
-    parser.add_argument("--days", type=cli.at_least(1), help="how many days from --date on (default: those of --date)")
-    parser.add_argument("--users", type=cli.at_least(1), default=World.users, help="(default %(default)s)")
-    parser.add_argument("--items", type=cli.at_least(100), default=World.items, help="(default %(default)s)")
-    parser.add_argument("--seed", type=cli.at_least(0), default=World.seed, help="(default %(default)s)")
+    parser.add_argument("--days", type=cli.at_least(1), help="dates from --date on; default those of --date")
+    parser.add_argument("--users", type=cli.at_least(1), default=World.users, help="default %(default)s")
+    parser.add_argument("--items", type=cli.at_least(100), default=World.items, help="default %(default)s")
+    parser.add_argument("--seed", type=cli.at_least(0), default=World.seed, help="default %(default)s")
     return parser
 
 

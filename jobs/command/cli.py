@@ -17,6 +17,7 @@ from jobs.command import streams
 from schemas.table import ConflictError, ContractError, MissingDataError
 
 DONE, FAILED, BAD_ARGUMENTS, STOPPED, PIPE_CLOSED = 0, 1, 2, 130, 141
+DETAIL = "\nIn detail:\n"  # what follows it in a job's docstring is for those who read the code
 STOPPED_LINE = "stopped; run it again"
 _BY_TABLE = "tables"  # what a job counts by table; other dicts say something of the whole run
 
@@ -36,13 +37,16 @@ _KNOWN = (MissingDataError, ContractError, ConflictError, WorkFailedError)
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """A job's parser with --root and --date; the description is the job's docstring, shown as it is."""
+    """A job's parser with --root and --date; the description is the job's docstring up to `In detail:`."""
     made = argparse.ArgumentParser(
-        description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+        usage="%(prog)s --root ROOT --date DATE[..LAST] [options]",
+        description=description.split(DETAIL)[0],
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--root", required=True, help="directory or URI that holds every table")
     made.add_argument(
-        "--date", required=True, type=dates, metavar="DATE[..LAST]", help="YYYY-MM-DD, or FIRST..LAST, both included"
+        "--date", required=True, type=dates, metavar="DATE", help="YYYY-MM-DD, or FIRST..LAST, both included"
     )
     return made
 

@@ -1,0 +1,26 @@
+"""`--help` of every job: one line, what it reads and writes, what to heed; at a glance, in any terminal."""
+
+import importlib
+
+import pytest
+
+from tests.support.project import PROJECT
+
+LATER = {"build_hccp_samples", "build_increc_samples", "build_item_stats", "build_user_histories", "export_models",
+         "retrieve_increc", "ingest_logs", "label_target_groups", "relabel_late", "train_hccp", "train_increc"}  # fmt: skip
+JOBS = sorted({path.stem for path in (PROJECT / "jobs").glob("*.py")} - {"__init__"} - LATER)
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_help_fits_a_screen(job, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    module = importlib.import_module(f"jobs.{job}")
+    text = module.arg_parser().format_help()
+    assert text.isascii()
+    assert max(map(len, text.splitlines())) <= 80
+    assert len(text.splitlines()) <= 25
+    summary, space, *rest = module.__doc__.splitlines()
+    assert summary.endswith(".")
+    assert space == ""
+    assert rest[0].startswith("Reads: ")
+    assert any(line.startswith("Writes: ") for line in rest)
