@@ -64,7 +64,8 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
         raise MissingDataError(f"there is no Delta table below {store.root.path}; ingest_logs makes the first")
     counts = {}
     for table in tables:
-        compacted = compact(store, table, crowded(arrow.delta(arguments.root, table), day))
+        days = crowded(arrow.delta(arguments.root, table), day) if table.dated else []
+        compacted = compact(store, table, days)
         counts[table.path] = compacted | vacuum(store, arguments.root, table, arguments.retention_days)
     before = datetime.now(UTC) - timedelta(days=arguments.retention_days)
     totals = {name: sum(one[name] for one in counts.values()) for name in next(iter(counts.values()))}

@@ -44,7 +44,7 @@ class Table:
     `columns` are the columns inside the files; `date` is a partition column beside them.
     `storage` is `delta` where rows change after they were written, `parquet` where people and
     trainers read plain files. An `open` table may hold further attributes after its columns.
-    An `optional` table may be absent from a landing folder.
+    An `optional` table may be absent from a landing folder. A table that is not `dated` has no column `date`.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Table:
     storage: str = "parquet"
     open: bool = False
     optional: bool = False
+    dated: bool = True
 
     @property
     def path(self) -> str:

@@ -30,10 +30,15 @@ _BEYOND_BIGINT = 2.0**63  # Spark casts this double to 2**63 - 1
 
 @dataclass(frozen=True)
 class Cast:
-    """The value in the wanted type, null where it does not fit; and whether it does not, None if it always does."""
+    """The value in the wanted type, null where it does not fit.
+
+    loses: whether it does not fit; None if it always does. truncates: whether digits below a microsecond were cut off;
+    None if they never are.
+    """
 
     value: Column
     loses: Column | None = None
+    truncates: Column | None = None
 
 
 def read_type(landed: str) -> str:

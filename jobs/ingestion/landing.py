@@ -1,32 +1,43 @@
-"""Landing files as rows with the contract's columns, whatever types each file has."""
+"""Landing files as rows with the contract's columns, whatever names and types each file has."""
 
 import dataclasses
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from functools import reduce
 
 import pyarrow as pa
 from pyarrow import parquet
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.ingestion import casts
+from jobs.ingestion import casts, sources, text_ids, units
+from jobs.ingestion.casts import Cast
+from jobs.ingestion.sources import Source, quoted
 from schemas.storage import arrow
+from schemas.storage.days import dates_between
 from schemas.storage.root import Root
+from schemas.storage.settings import ID_COLUMNS, LogSettings, RootSettings
 from schemas.storage.spark import Store, fault_in_one_line, sql_type
 from schemas.table import Column as ContractColumn
 from schemas.table import ContractError, MissingDataError, Table, landing
-from schemas.tables.logs import LOGS
+from schemas.tables.logs import LOGS, requests
 
 # Beside the contract's columns, each row of `rows` has these; an attribute's name cannot start with `_`.
 WRONG_TYPE = "_wrong_type"  # name of its first column that does not cast, or null
 ORIGINAL = "_original"  # struct of the columns as quarantine keeps them
+FOLDER = "_folder"  # the date of its landing folder
+WORD = "_word"  # the reason to set it aside for a word that is mapped to nothing, or null
+TRUNCATED = "_truncated"  # how many of its times were cut off below a microsecond
 FILE, ROW = "_file", "_row"  # where it was landed
+IN_TEXT = " as text"  # in WRONG_TYPE, after an id that would be kept as text
 
+SNAPSHOTS = ("users", "items")  # a folder of them is a date's, whatever arrives later
 _ATTRIBUTE_NAME = re.compile(r"[^_ ,;{}()\n\t=`][^ ,;{}()\n\t=`]*")
 _ATTRIBUTE_TYPES = {
     **dict.fromkeys(("tinyint", "smallint", "int", "bigint"), pa.int64()),
@@ -44,84 +55,178 @@ _SCALARS = {
 
 @dataclass(frozen=True)
 class File:
-    """One Parquet file: its rows and the landed type of each column; None if Spark cannot read that type."""
+    """One Parquet file: its rows, the landed type of each column (None if Spark cannot read it), its landing folder's
+    date, and the value of each folder `name=value` above it.
+    """
 
     path: str
     rows: int
     types: dict[str, str | None]
+    day: date
+    folders: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Landed:
-    """One date of one table as producers dropped it.
+    """The landing folders of one table that a date reads, as producers dropped them.
 
-    `table` is the contract with the attributes of this date's files as further columns; `dropped` says of each
-    column that is not taken over in how many rows it was.
+    `contract` is the log's contract, `table` the same with the attributes of these files as further columns;
+    `dropped` says of each column that is not taken over in how many rows it was.
     """
 
+    contract: Table
     table: Table
     files: tuple[File, ...]
     dropped: dict[str, int]
+    settings: RootSettings
 
     @property
     def row_count(self) -> int:
         return sum(file.rows for file in self.files)
 
-    def groups(self) -> dict[tuple, list[str]]:
-        """Paths of the files that have rows, by the landed types of the columns that are taken over."""
+    @property
+    def log(self) -> LogSettings:
+        return self.settings.log(self.contract)
+
+    @property
+    def text_ids(self) -> tuple[str, ...]:
+        """The id columns that are text in the files."""
+        names = (*ID_COLUMNS, "item_ids")
+        return tuple(name for name in self.contract.names if name in names and self.settings.is_text(name))
+
+    def source(self, file: File, name: str) -> Source:
+        return sources.source(self.log, name, file.types, file.folders)
+
+    def has(self, name: str) -> bool:
+        """Whether some file with rows has the column."""
+        return any(file.rows and self.source(file, name) != sources.NO_SOURCE for file in self.files)
+
+    def kinds(self, name: str) -> set[str]:
+        """The landed types of a column, over the files with rows."""
+        return {self.source(file, name).kind for file in self.files if file.rows} - {None}
+
+    def groups(self) -> dict[tuple[date, tuple[Source, ...]], list[str]]:
+        """Paths of the files that have rows, by folder and by the sources of the columns that are taken over."""
         found: dict[tuple, list[str]] = {}
         for file in self.files:
             if file.rows:
-                found.setdefault(tuple(file.types.get(name) for name in self.table.names), []).append(file.path)
+                key = file.day, tuple(self.source(file, name) for name in self.table.names)
+                found.setdefault(key, []).append(file.path)
         return found
 
 
-def find(root: str, table: Table, day: date) -> Landed | None:
+def find(root: str, table: Table, day: date, settings: RootSettings) -> Landed | None:
     """What was landed of a table for a date; None if an optional table has nothing.
 
+    Snapshots arrive with their date. Rows of other logs may lie in the folders of the dates after it, which need not
+    exist.
+
     Raises:
-        MissingDataError: the table is not optional and its folder is missing or has no Parquet file.
+        MissingDataError: the table is not optional and its folder of the date is missing or has no Parquet file.
         ContractError: a file is no Parquet file, or a column of the contract has a type that cannot be read.
+        SettingsError: a column that the settings name is in no file.
     """
     place, folder = Root.of(root), landing(table, day)
-    paths = [info.path for info in place.files(folder, ".parquet")]
-    if not paths:
-        if table.optional and not place.files(folder):
-            return None
+    if not place.files(folder, ".parquet") and not (table.optional and not place.files(folder)):
         raise MissingDataError(
             f"{folder} has no .parquet file below {place.path}; a Parquet file without rows says that nothing happened"
         )
-    with ThreadPoolExecutor(8) as pool:
-        files = tuple(pool.map(lambda path: _file(place, path), paths))
-    return _contract(root, table, files)
+    return find_in(root, table, folder_dates(table, day, settings), settings)
 
 
-def fingerprint(root: str, day: date) -> str | None:
-    """Names the files that are landed for a date: another name once one is added, taken away or written again.
+def folder_dates(table: Table, day: date, settings: RootSettings) -> list[date]:
+    """The dates of the landing folders that may hold rows of a date."""
+    return dates_between(day, day + timedelta(0 if table.name in SNAPSHOTS else settings.arrives_within_days))
 
-    None if a table that is not optional has none: raw logs may be cleared away once they are ingested.
+
+def find_in(root: str, table: Table, days: list[date], settings: RootSettings) -> Landed | None:
+    """What lies in these folders of a table, None if nothing does; raises as `find`, but for a missing folder."""
+    place = Root.of(root)
+    paths = [(info.path, day) for day in days for info in place.files(landing(table, day), ".parquet")]
+    return of_files(root, table, _read_footers(place, paths), settings) if paths else None
+
+
+def files_in(folder: str, day: date) -> tuple[File, ...]:
+    """The files of any folder, as if they were landed for a date.
+
+    Raises:
+        MissingDataError: the folder has no Parquet file.
+        ContractError: a file is no Parquet file.
     """
-    place, told = Root.of(root), []
-    for table in LOGS:
-        files = place.files(landing(table, day), ".parquet")
-        if not files and not table.optional:
-            return None
-        told += [f"{info.path.removeprefix(place.path)} {info.size} {info.mtime_ns}" for info in files]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+    place = Root.of(folder)
+    paths = [(info.path, day) for info in place.files("", ".parquet")]
+    if not paths:
+        raise MissingDataError(f"{folder} has no .parquet file")
+    return _read_footers(place, paths)
+
+
+def landed_files(root: str, table: Table, day: date, settings: RootSettings) -> tuple[File, ...]:
+    """The files that `find` looks at; raises ContractError if one is no Parquet file."""
+    place = Root.of(root)
+    days = folder_dates(table, day, settings)
+    return _read_footers(place, [(info.path, each) for each in days for info in place.files(landing(table, each), ".parquet")])
+
+
+def of_files(root: str, table: Table, files: tuple[File, ...], settings: RootSettings) -> Landed:
+    """These files as one log's; raises as `find`."""
+    sources.check(table, settings)
+    filled = [file for file in files if file.rows]
+    if filled:
+        paths = [file.path for file in filled]
+        sources.check_present(table, settings.log(table), [file.types for file in filled], paths)
+    return _contract(root, table, files, settings)
+
+
+def fingerprint(root: str, day: date, settings: RootSettings) -> str | dict[str, str] | None:
+    """Names the files that a date reads: another name once one is added, taken away or written again.
+
+    None if a table that is not optional has none of the date: raw logs may be cleared away once they are ingested.
+    Where rows may arrive later, each folder has a name of its own.
+    """
+    place = Root.of(root)
+    if any(not table.optional and not place.files(landing(table, day), ".parquet") for table in LOGS):
+        return None
+    late = settings.arrives_within_days
+    if not late:
+        return _named(place, LOGS, day)
+    after = dates_between(day + timedelta(1), day + timedelta(late))
+    before = dates_between(day - timedelta(late), day - timedelta(1))
+    dated = [table for table in LOGS if table.name not in SNAPSHOTS]
+    named = {str(day): _named(place, LOGS, day)}
+    named |= {str(folder): _named(place, dated, folder) for folder in after}
+    named |= {f"{requests.name} {folder}": _named(place, [requests], folder) for folder in before}
+    return {folder: name for folder, name in named.items() if name}
+
+
+def changed(recorded: str | dict[str, str] | None, named: str | dict[str, str] | None) -> bool:
+    """Whether files that a date reads are others than those recorded; files that were cleared away are no news."""
+    if not (isinstance(recorded, dict) and isinstance(named, dict)):
+        return named is not None and recorded != named
+    return any(recorded.get(folder) != name for folder, name in named.items())
+
+
+def _named(place: Root, tables: Sequence[Table], day: date) -> str | None:
+    told = [
+        f"{info.path.removeprefix(place.path)} {info.size} {info.mtime_ns}"
+        for table in tables
+        for info in place.files(landing(table, day), ".parquet")
+    ]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16] if told else None
 
 
 def rows(store: Store, landed: Landed) -> DataFrame:
-    """Every landed row: the contract's columns, null where a value does not cast, and this module's own four.
+    """Every landed row: the contract's columns, null where a value does not cast, and this module's own.
 
-    There has to be at least one row.
+    A column whose ids are text has its texts in `text_column(name)`. There has to be at least one row.
     """
-    table, groups = landed.table, landed.groups()
-    kept_as_text = [name for name in table.names if pa.types.is_string(quarantine_type(landed, name))]
-    frames = [_read(store, table, types, paths, kept_as_text) for types, paths in groups.items()]
-    whole = frames[0]
-    for frame in frames[1:]:
-        whole = whole.unionByName(frame)
-    return whole
+    kept_as_text = {name for name in landed.table.names if pa.types.is_string(quarantine_type(landed, name))}
+    frames = [_read(store, landed, *group, paths, kept_as_text) for group, paths in landed.groups().items()]
+    return reduce(DataFrame.unionByName, frames)
+
+
+def text_column(name: str) -> str:
+    """The column of `rows` that has the texts of an id column."""
+    return f"_text_{name}"
 
 
 def unreadable_files_named() -> AbstractContextManager[None]:
@@ -136,14 +241,20 @@ def unreadable_files_named() -> AbstractContextManager[None]:
 
 def quarantine_type(landed: Landed, name: str) -> pa.DataType:
     """The contract's type if each file's type always fits it, else text."""
-    wanted = _column(landed.table, name).type
-    index = landed.table.names.index(name)
-    types = {group[index] for group in landed.groups()} - {None}
-    fits = all(casts.cast(F.col(name), kind, sql_type(wanted)).loses is None for kind in types)
-    return wanted if fits else pa.string()
+    column = _column(landed.table, name)
+    if name in landed.text_ids:
+        return pa.string()
+    kinds = landed.kinds(name)
+    fits = all(_cast(landed, column, F.col(quoted(name)), kind).loses is None for kind in kinds)
+    return column.type if fits else pa.string()
 
 
-def _file(place: Root, path: str) -> File:
+def _read_footers(place: Root, paths: list[tuple[str, date]]) -> tuple[File, ...]:
+    with ThreadPoolExecutor(8) as pool:
+        return tuple(pool.map(lambda found: _file(place, *found), paths))
+
+
+def _file(place: Root, path: str, day: date) -> File:
     try:
         with place.filesystem.open_input_file(path) as source, parquet.ParquetFile(source) as opened:
             physical = opened.metadata.schema
@@ -156,7 +267,8 @@ def _file(place: Root, path: str) -> File:
             types = {
                 field.name: "timestamp" if field.name in old_times else _landed_type(field.type) for field in fields
             }
-            return File(path, opened.metadata.num_rows, types)
+            below = path.removeprefix(place.path)
+            return File(path, opened.metadata.num_rows, types, day, sources.folders(below))
     except (pa.ArrowException, OSError) as fault:
         raise ContractError(f"{path} cannot be read as Parquet: {str(fault).splitlines()[0]}") from fault
 
@@ -174,28 +286,40 @@ def _landed_type(kind: pa.DataType) -> str | None:
     return _SCALARS.get(str(kind))
 
 
-def _contract(root: str, table: Table, files: tuple[File, ...]) -> Landed:
+def _contract(root: str, table: Table, files: tuple[File, ...], settings: RootSettings) -> Landed:
+    landed = Landed(table, table, files, {}, settings)
+    filled = [file for file in files if file.rows]
     faults = [
-        f"{file.path}: column {column.name} has a type that cannot be read, should be {column.type}"
-        for file in files
+        f"{file.path}: column {source.column} has a type that cannot be read, should be {column.type}"
+        for file in filled
         for column in table.columns
-        if file.rows and column.name in file.types and file.types[column.name] is None
+        for source in (landed.source(file, column.name),)
+        if source.kind is None
     ]
-    present = {name for file in files if file.rows for name in file.types}
-    extra = present - set(table.names)
+    used = {(file.path, landed.source(file, name).column) for file in filled for name in table.names}
+    extra = {name for file in filled for name in file.types if (file.path, name) not in used}
+    mapped = set(landed.log.columns) | set(landed.log.constants) if table.open else set()
     recorded = _recorded_attributes(root, table) if table.open else {}
-    attributes = {name: recorded.get(name) or _attribute_type(files, name) for name in sorted(extra) if table.open}
+    named = sorted((extra - set(landed.log.columns.values()) | mapped) - set(table.names)) if table.open else []
+    attributes = {name: recorded.get(name) or _attribute_type(landed, name) for name in named}
     attributes = {name: kind for name, kind in attributes.items() if kind is not None}
-    spelled: dict[str, str] = {}
-    for name in [*table.names, *recorded, *sorted(extra)]:
-        other = spelled.setdefault(name.lower(), name)
-        if other != name:
-            faults.append(f"columns {other} and {name} differ only by case")
+    read = {column for _, column in used if column}
+    plain = [name for name in table.names if name not in landed.log.columns]
+    faults += _differ_by_case([*plain, *sorted(read | extra)])
+    faults += _differ_by_case([*table.names, *recorded, *attributes])
     if faults:
-        raise ContractError(f"{table.path} cannot take over what was landed: " + "; ".join(faults))
+        raise ContractError(f"{table.path} cannot take over what was landed: " + "; ".join(dict.fromkeys(faults)))
     columns = (ContractColumn(name, kind, "An attribute.", nullable=True) for name, kind in attributes.items())
-    dropped = {name: sum(file.rows for file in files if name in file.types) for name in sorted(extra - set(attributes))}
-    return Landed(dataclasses.replace(table, columns=(*table.columns, *columns)), files, dropped)
+    whole = dataclasses.replace(table, columns=(*table.columns, *columns))
+    taken = {landed.source(file, name).column for file in filled for name in whole.names}
+    dropped = {name: sum(file.rows for file in files if name in file.types) for name in sorted(extra - taken)}
+    return Landed(table, whole, files, dropped, settings)
+
+
+def _differ_by_case(names: list[str]) -> list[str]:
+    spelled: dict[str, str] = {}
+    pairs = ((spelled.setdefault(name.lower(), name), name) for name in names)
+    return [f"columns {first} and {name} differ only by case" for first, name in pairs if first != name]
 
 
 def _recorded_attributes(root: str, table: Table) -> dict[str, pa.DataType]:
@@ -209,46 +333,83 @@ def _recorded_attributes(root: str, table: Table) -> dict[str, pa.DataType]:
     return {field.name: kinds[str(field.type)] for field in schema if field.name not in taken}
 
 
-def _attribute_type(files: tuple[File, ...], name: str) -> pa.DataType | None:
+def _attribute_type(landed: Landed, name: str) -> pa.DataType | None:
     """A whole number, a number or text, whichever holds what every file has; None for anything else."""
     if name in ("date", "reason") or not _ATTRIBUTE_NAME.fullmatch(name):
         return None
-    landed = {str(file.types[name]).split("(")[0] for file in files if file.rows and name in file.types}
-    if not landed <= set(_ATTRIBUTE_TYPES):
-        return None
-    kinds = {_ATTRIBUTE_TYPES[kind] for kind in landed} - {None}
-    if pa.string() in kinds:
+    if name in landed.log.values:
         return pa.string()
-    return pa.float64() if pa.float64() in kinds else pa.int64() if kinds else None
+    kinds = {str(landed.source(file, name).kind).split("(")[0] for file in landed.files if file.rows}
+    if not kinds <= set(_ATTRIBUTE_TYPES):
+        return None
+    types = {_ATTRIBUTE_TYPES[kind] for kind in kinds} - {None}
+    if pa.string() in types:
+        return pa.string()
+    return pa.float64() if pa.float64() in types else pa.int64() if types else None
 
 
 def _column(table: Table, name: str) -> ContractColumn:
     return table.columns[table.names.index(name)]
 
 
-def _read(store: Store, table: Table, types: tuple, paths: list[str], kept_as_text: list[str]) -> DataFrame:
-    """The files of one group, which agree in the types of every column that is taken over."""
-    landed = {name: kind for name, kind in zip(table.names, types, strict=True) if kind is not None}
-    schema = ", ".join(f"`{name}` {casts.read_type(kind)}" for name, kind in landed.items())
+def _read(
+    store: Store, landed: Landed, folder: date, group: tuple[Source, ...], paths: list[str], kept_as_text: set[str]
+) -> DataFrame:
+    """The files of one group, which agree in folder, names and types of every column that is taken over."""
+    table = landed.table
+    columns = {source.column: source.kind for source in group if source.column is not None}
+    schema = ", ".join(f"{quoted(name)} {casts.read_type(kind)}" for name, kind in columns.items())
     # The lookup keeps Spark from taking `date=` in the path for a column.
-    frame = store.spark.read.schema(schema).option("recursiveFileLookup", "true").parquet(*map(_uri(store), paths))
-    values, wrong, original = [], [], []
-    for column in table.columns:
-        source, kind = F.col(f"`{column.name}`"), landed.get(column.name, "null")
-        source = F.lit(None).cast("int") if column.name not in landed else source
-        made = casts.cast(source, kind, sql_type(column.type))
-        value = made.value if table.open else _absent_scores(column.name, made.value)
-        values.append(value.alias(column.name))
+    reader = store.spark.read.option("recursiveFileLookup", "true")
+    # No column at all: Spark would look for those of the files.
+    frame = reader.schema(schema or "`_none` int").parquet(*map(_uri(store), paths))
+    values, wrong, original, texts, words, truncated = [], [], [], [], [], []
+    for column, source in zip(table.columns, group, strict=True):
+        name, landed_value = column.name, source.expression
+        made = _cast(landed, column, landed_value, source.kind)
+        value = made.value
+        if name in landed.text_ids:
+            texts.append(value.alias(text_column(name)))
+            value = text_ids.identifiers(value) if pa.types.is_list(column.type) else text_ids.identifier(value)
+        if name in landed.log.values and pa.types.is_string(column.type):
+            words.append(sources.set_aside(name, landed.log.values[name], value))
+            value = sources.meaning(landed.log.values[name], value)
+        value = value if name not in landed.contract.names else _absent_scores(name, value)
+        values.append(value.alias(name))
         if made.loses is not None:
-            wrong.append(F.when(made.loses, F.lit(column.name)))
-        kept: Column = casts.text(source, kind) if column.name in kept_as_text else made.value
-        original.append(kept.alias(column.name))
+            wrong.append(F.when(made.loses, F.lit(name + (IN_TEXT if _would_be_text(name, source.kind) else ""))))
+        if made.truncates is not None:
+            truncated.append(F.when(made.truncates, 1).otherwise(0))
+        kept: Column = casts.text(landed_value, source.kind) if name in kept_as_text else made.value
+        original.append(kept.alias(name))
+    words = [word for word in words if word is not None]
     return frame.select(
         *values,
+        *texts,
         F.coalesce(*wrong, F.lit(None).cast("string")).alias(WRONG_TYPE),
         F.struct(*original).alias(ORIGINAL),
+        F.coalesce(*words, F.lit(None).cast("string")).alias(WORD),
+        sum(truncated, F.lit(0)).alias(TRUNCATED),
+        F.lit(folder).alias(FOLDER),
         F.col("_metadata.file_path").alias(FILE),
         F.col("_metadata.row_index").alias(ROW),
+    )
+
+
+def _cast(landed: Landed, column: ContractColumn, value: Column, kind: str) -> Cast:
+    """A landed value in the contract's type; an id that is text, as its text."""
+    if column.name in landed.text_ids:
+        return text_ids.texts(value, kind) if pa.types.is_list(column.type) else text_ids.text(value, kind)
+    unit = landed.log.units.get(column.name)
+    if unit and units.is_number(kind):
+        return units.time(value, kind, unit)
+    return casts.cast(value, kind, sql_type(column.type))
+
+
+def _would_be_text(name: str, kind: str) -> bool:
+    """Whether an id that is no int64 would be kept as text."""
+    return name.removesuffix("s") in ID_COLUMNS and any(
+        word in kind for word in ("string", "decimal", "binary", "uuid")
     )
 
 
@@ -259,4 +420,11 @@ def _absent_scores(name: str, value: Column) -> Column:
 
 def _uri(store: Store):
     """From a path of the root's file system to what Spark opens."""
-    return lambda path: store.uri(path.removeprefix(store.root.path).lstrip("/"))
+    inside = store.root.path.rstrip("/") + "/"
+
+    def uri(path: str) -> str:
+        if store.root.is_local and not path.startswith(inside):
+            return f"file://{path}"
+        return store.uri(path.removeprefix(inside))
+
+    return uri

@@ -15,6 +15,7 @@ from jobs.quality.drift_bounds import (
     NULL_SHARE,
     REFUSED_SHARE,
     ROWS,
+    SET_ASIDE,
     WITHOUT_RETRIEVALS,
     Bound,
     Measures,
@@ -24,14 +25,15 @@ from schemas.tables.reports import quality
 
 
 def measure(outcomes: dict[str, Outcome]) -> Measures:
-    """What is compared with the days before: rows kept, shares of null, requests' retrievals by channel.
+    """What is compared with the days before: rows kept, shares set aside and of null, requests' retrievals by channel.
 
     Shares of null are of the valid rows, duplicates among them.
     """
     found: Measures = {}
     for name, one in outcomes.items():
         found[name, ROWS] = one.rows_kept
-        valid = one.rows_in - one.quarantined
+        valid = one.rows_valid
+        found[name, SET_ASIDE] = one.set_aside_share
         for column, filled in one.counts.filled.items():
             found[name, f"{NULL_SHARE}{column}"] = (valid - filled) / valid
     requests, retrievals = outcomes["requests"].rows_kept, outcomes["retrievals"].counts
@@ -51,6 +53,9 @@ def quality_rows(outcomes: dict[str, Outcome], most_refused: float, today: Measu
             "duplicates": one.duplicates,
             "conflicting": one.conflicting,
             **{f"refused: {reason}": count for reason, count in one.refused_for.items()},
+            **{f"set aside: {reason}": count for reason, count in one.set_aside.items()},
+            "repeated_items": one.counts.repeated_items,
+            "truncated": one.counts.truncated,
             **{f"dropped column: {column}": count for column, count in one.landed.dropped.items()},
         }
         found += [row(name, check, value) for check, value in counted.items()]

@@ -29,6 +29,7 @@ from schemas.tables.reports import quality
 
 ROWS = "rows_kept"
 REFUSED_SHARE = "refused_share"
+SET_ASIDE = "set_aside"  # the share of a date's rows that are no fault but no input either
 COVERAGE = "coverage: "  # of a channel: the share of requests for which it returned an item
 NULL_SHARE = "null share: "  # of a nullable column
 WITHOUT_RETRIEVALS = "share without retrievals"  # of requests
@@ -39,7 +40,7 @@ ACCEPTED = "accepted_changes"  # the setting that names the bounds which the dat
 DAYS = 28
 _SAME_WEEKDAYS, _KNOWN_DAYS, _ENOUGH_ROWS = 3, 6, 50
 _TIMES, _POINTS, _LEFT = 2.0, 0.2, 0.1
-_BAD_SHARES = (NULL_SHARE, WITHOUT_RETRIEVALS, UNLABELABLE_SHARE, ITG_SHARE)
+_BAD_SHARES = (SET_ASIDE, NULL_SHARE, WITHOUT_RETRIEVALS, UNLABELABLE_SHARE, ITG_SHARE)
 _SNAPSHOTS = (users.name, items.name)
 
 Measures = dict[tuple[str, str], float]  # (table, check) -> value

@@ -60,7 +60,7 @@ def paths() -> dict[str, Table]:
     """Every path that may exist below a root, in the order the data flows."""
     landed = {f"{LANDING}/{table.name}": table for table in logs.LOGS}
     refused = {f"{QUARANTINE}/{table.name}": table for table in logs.LOGS}
-    rest = {table.path: table for table in TABLES.values()}
+    rest = {table.path: table for table in TABLES.values() if table.dated}
     ingested = {path: table for path, table in rest.items() if table.layer == "logs"}
     return landed | ingested | refused | rest
 

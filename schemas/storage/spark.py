@@ -3,7 +3,7 @@
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from decimal import Decimal
@@ -172,18 +172,49 @@ class Store:
         """Do what `replace` does, but let the files of a Delta date that has these rows already stay.
 
         The commit then holds only what it records, and there are no old files to be kept for readers of older versions.
-        Told by a hash of each row's columns in the contract, which skips nulls: not for an open table.
+        Told by a hash of each row's columns, an open table's further attributes among them.
 
         Returns:
             How many rows the date has now.
         """
         if day not in delta_log.newest(self.root, table):
             return self.replace(table, day, frame, settings)
-        there = _digest(table, self.read(table, day))
-        if there != _digest(table, frame):
+        held = self.read(table, day).drop("date")
+        attributes = [name for name in held.columns if name not in frame.columns]
+        wanted = frame.withColumns({name: F.lit(None).cast(held.schema[name].dataType) for name in attributes})
+        there = _digest(held)
+        if set(wanted.columns) != set(held.columns) or there != _digest(wanted.select(*_quoted(held.columns))):
             return self.replace(table, day, frame, settings)
         self._replace_delta(table, day, frame.where(F.lit(False)), settings, where="date IS NULL")
         return there[0]
+
+    def merge(self, table: Table, day: date, changes: DataFrame, settings: dict) -> int:
+        """Put rows into a Delta table that has no dates: in place of the row with the same key, or as a new one.
+
+        Files without such a row stay. The commit records the date that the rows come from.
+
+        Returns:
+            How many rows were added or changed.
+
+        Raises:
+            ContractError: `changes` does not have the contract's columns; nothing is written.
+            ConflictError: another run wrote the table meanwhile; its rows stay.
+        """
+        check(table, changes)
+        uri, names = self.uri(table.path), list(table.names)
+        if not self.has(table):
+            nothing = changes.select(*names).where(F.lit(False))
+            nothing.write.format("delta").mode("append").save(uri)
+        same = " AND ".join(f"target.`{name}` = change.`{name}`" for name in table.key)
+        values = {f"`{name}`": f"change.`{name}`" for name in names}
+        self.spark.conf.set(_USER_METADATA, self._recorded(day, settings))
+        try:
+            merge = DeltaTable.forPath(self.spark, uri).alias("target").merge(changes.alias("change"), same)
+            return self._commit(
+                table, day, merge.whenMatchedUpdate(set=values).whenNotMatchedInsert(values=values).execute
+            )
+        finally:
+            self.spark.conf.unset(_USER_METADATA)
 
     def labelled(self, table: Table, day: date) -> dict:
         """The settings recorded by the commit that last replaced this date of a Delta table.
@@ -253,10 +284,15 @@ def fault_in_one_line(pattern: str, told: str) -> Iterator[None]:
         raise ContractError(told.format(found[1])) from fault
 
 
-def _digest(table: Table, frame: DataFrame) -> tuple[int, Decimal | None]:
-    """How many rows, and a sum that is the same for the same rows in any order."""
-    hashed = F.xxhash64(*table.names).cast("decimal(20,0)")
+def _digest(frame: DataFrame) -> tuple[int, Decimal | None]:
+    """How many rows, and a sum that is the same for the same rows in any order; the hash itself skips nulls."""
+    columns = [F.col(name) for name in _quoted(frame.columns)]
+    hashed = F.xxhash64(*columns, *(column.isNull() for column in columns)).cast("decimal(20,0)")
     return tuple(frame.agg(F.count(F.lit(1)), F.sum(hashed)).first())
+
+
+def _quoted(names: Iterable[str]) -> list[str]:
+    return [f"`{name.replace('`', '``')}`" for name in names]
 
 
 def check(table: Table, frame: DataFrame) -> None:
@@ -272,4 +308,4 @@ def sql_type(kind: pa.DataType) -> str:
     if pa.types.is_timestamp(kind):
         return "timestamp"
     return {"int64": "bigint", "int32": "int", "string": "string", "float": "float", "double": "double",
-            "bool": "boolean"}[str(kind)]  # fmt: skip
+            "bool": "boolean", "date32[day]": "date"}[str(kind)]  # fmt: skip

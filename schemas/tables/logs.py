@@ -10,13 +10,14 @@ requests = Table(
     name="requests",
     layer="logs",
     storage="delta",
-    doc="A user opened a page that asks for recommendations.",
+    open=True,
+    doc="A user opened a page that asks for recommendations, with any further attributes: the request's context.",
     key=("request_id",),
     columns=(
         _REQUEST_ID,
         Column("user_id", ID, "Who asked."),
         Column("scenario", pa.string(), "The page that asked, `homepage` for one."),
-        Column("request_time", TIME, "When; its UTC date is the row's date."),
+        Column("request_time", TIME, "When; its local date in the root's time zone is the row's date."),
     ),
 )
 
@@ -76,7 +77,7 @@ conversions = Table(
         Column("user_id", ID, "Who acted."),
         Column("item_id", ID, "On what."),
         Column("action", pa.string(), "`click`, `favorite`, `cart` or `purchase`."),
-        Column("event_time", TIME, "When; its UTC date is the row's date."),
+        Column("event_time", TIME, "When; its local date in the root's time zone is the row's date."),
         Column("scenario", pa.string(), "The page it happened on."),
         Column("request_id", pa.string(), "The request whose impression led to it, where known.", nullable=True),
         Column("logged_time", TIME, "When the row became known."),

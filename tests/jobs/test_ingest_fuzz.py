@@ -115,7 +115,10 @@ def test_rows_of_every_type_are_kept_duplicate_or_readable_in_quarantine(spark, 
     note(str(root))
     counted = ingest(root, share=1.0)["tables"]
     found = {
-        name: (one["rows_in"], one["rows_written"], one["duplicates"], one["quarantined"])
+        name: (
+            *(one[key] for key in ("rows_in", "rows_written", "duplicates", "quarantined")),
+            sum(one["set_aside"].values()),
+        )
         for name, one in counted.items()
     }
     assert found == counts(landed, DAY)

@@ -31,7 +31,7 @@ def land_every_fault(root) -> None:
             "request_time": nanoseconds(
                 at("00:00"), at("00:00"), at("23:59:59"), *[at("10:00")] * 3, at("00:00", 2), at("00:00"), at("10:00")
             ),
-            "surplus": ["dropped"] * 9,
+            "device": ["phone"] * 8 + [None],
         },
     )
     # Another file of the same folder: ids as text, a zone, a time with a finer part than a microsecond.
@@ -127,12 +127,14 @@ def every_fault(spark, tmp_path_factory):
 
 NO_REQUEST = "request_id: no valid request of the date"
 NO_ID = "request_id: null or empty"
+NO_INTEGER = 'user_id: does not cast to int64 without loss; [ids] user_id = "text" takes it'
 
 
 def test_requests(every_fault):
     root, _ = every_fault
     zone = arrow.read(str(root), logs.requests, DAY)["request_time"].type.tz
     assert zone == "UTC"
+    assert kept(root, logs.requests, "request_id", "device") == [("r1", "phone"), ("r2", "phone"), ("r4b", "phone")]
     found = [(*row[:3], row[3].replace(tzinfo=None)) for row in kept(root, logs.requests)]
     # Of the two r2, both valid, the smaller values win: "homepage" < "search" decides before the time does.
     assert found == [
@@ -142,9 +144,8 @@ def test_requests(every_fault):
     ]
     assert refused(root, "requests", "request_id", "user_id", "request_time") == [
         ("", "4", "2024-03-01 10:00:00.000000000", NO_ID),
-        ("r3", None, "2024-03-01 10:00:00.000000000", "user_id: null"),
         ("r4", "6", "2024-03-02 00:00:00.000000000", "request_time: outside the date"),
-        ("r5", "x5", "2024-03-01 10:00:00.000000000", "user_id: does not cast to int64 without loss"),
+        ("r5", "x5", "2024-03-01 10:00:00.000000000", NO_INTEGER),
         ("r6", "7", "2024-03-01 10:00:00.000000000", "scenario: null"),
         (
             "r7",
@@ -152,7 +153,7 @@ def test_requests(every_fault):
             "2024-03-01 10:00:00.000000001",
             "request_time: does not cast to timestamp[us, tz=UTC] without loss",
         ),
-        ("r8", "08", "2024-03-01 10:00:00.000000001", "user_id: does not cast to int64 without loss"),
+        ("r8", "08", "2024-03-01 10:00:00.000000001", NO_INTEGER),
         (None, "5", "2024-03-01 10:00:00.000000000", NO_ID),
     ]
 
@@ -160,6 +161,7 @@ def test_requests(every_fault):
 def test_retrievals(every_fault):
     root, _ = every_fault
     assert kept(root, logs.retrievals) == [
+        ("r1", "c", [4, 5], []),
         ("r1", "cf", [], []),
         ("r1", "hot", [3, 1], [0.5, 0.25]),
         ("r2", "hot", [5], []),
@@ -169,13 +171,11 @@ def test_retrievals(every_fault):
         ("r1", "a", None, "item_ids: null"),
         ("r1", "b", "[1, null]", "item_ids: null inside the list"),
         ("r1", "big", "[1]", "scores: does not cast to list<float> without loss"),
-        ("r1", "c", "[4, 5, 4]", "item_ids: an item twice"),
         ("r1", None, "[1]", "channel: null or empty"),
-        ("r2", "half", "[1.5]", "item_ids: does not cast to list<int64> without loss"),
+        ("r2", "half", "[1.5]", 'item_ids: does not cast to list<int64> without loss; [ids] item_id = "text" takes it'),
         ("r2", "hole", "[1]", "scores: null inside the list"),
         ("r2", "least", "[-9223372036854775808, null]", "item_ids: null inside the list"),
         ("r2", "short", "[1, 2]", "scores: as many as item_ids or none"),
-        ("r3", "hot", "[1]", NO_REQUEST),
         ("r9", "hot", "[1]", NO_REQUEST),
         (None, "hot", "[1]", NO_ID),
     ]
@@ -231,22 +231,24 @@ def test_users_and_items_keep_text_and_numbers(every_fault):
 def test_every_row_is_kept_duplicate_or_quarantined(every_fault):
     root, counted = every_fault
     tables = counted["tables"]
-    in_kept_quarantined_duplicates_conflicting = {
-        name: tuple(one[key] for key in ("rows_in", "rows_written", "quarantined", "duplicates", "conflicting"))
-        for name, one in tables.items()
-    }
-    assert in_kept_quarantined_duplicates_conflicting == {
-        "requests": (13, 3, 8, 2, 1),  # r1 twice the same, r2 twice and different
-        "retrievals": (16, 3, 13, 0, 0),
+    keys = ("rows_in", "rows_written", "quarantined", "duplicates", "conflicting")
+    assert {name: tuple(one[key] for key in keys) for name, one in tables.items()} == {
+        "requests": (13, 3, 7, 2, 1),  # r1 twice the same, r2 twice and different
+        "retrievals": (16, 4, 11, 0, 0),
         "stages": (3, 2, 1, 0, 0),
         "impressions": (7, 2, 5, 0, 0),
         "conversions": (8, 2, 4, 2, 1),  # e1 three times, one of them with another item
         "users": (4, 2, 1, 1, 0),
         "items": (2, 2, 0, 0, 0),
     }
+    assert {name: one["set_aside"] for name, one in tables.items() if one["set_aside"]} == {
+        "requests": {"no user": 1},  # r3
+        "retrievals": {"its request is set aside": 1},
+    }
+    assert [one["repeated_items"] for one in tables.values()] == [0, 1, 0, 0, 0, 0, 0]
     assert {key: counted[key] for key in ("rows_written", "quarantined", "duplicates", "conflicting")} == {
-        "rows_written": 16,
-        "quarantined": 32,
+        "rows_written": 17,
+        "quarantined": 29,
         "duplicates": 5,
         "conflicting": 2,
     }
@@ -255,7 +257,9 @@ def test_every_row_is_kept_duplicate_or_quarantined(every_fault):
     assert checks["retrievals", f"refused: {NO_REQUEST}"]["value"] == 2
     assert checks["requests", f"refused: {NO_ID}"]["value"] == 2
     assert checks["users", "dropped column: vip"]["value"] == 4
-    assert checks["requests", "dropped column: surplus"]["value"] == 9
+    assert checks["requests", "set_aside"]["value"] == pytest.approx(1 / 13)
+    assert checks["requests", "set aside: no user"]["value"] == 1
+    assert checks["retrievals", "repeated_items"]["value"] == 1
     assert all(row["passed"] for row in checks.values())
 
 

@@ -1,4 +1,4 @@
-"""What `ingest_logs` has to make of landed rows, in plain Python: whether each row is kept, refused or a duplicate."""
+"""What `ingest_logs` has to make of landed rows, in plain Python: kept, refused, set aside or a duplicate."""
 
 import math
 import re
@@ -12,6 +12,8 @@ from schemas.table import Table
 from schemas.tables import logs
 
 REFUSED = object()
+VALID, FAULTY, ASIDE = "valid", "faulty", "aside"
+NEED_A_USER = ("requests", "conversions")
 MINUTE = 60 * 10**6
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 VOCABULARIES = {
@@ -29,16 +31,24 @@ class Cells(list):
         self.kind = kind
 
 
-def counts(landed: dict[str, list[dict[str, Cells]]], day: date) -> dict[str, tuple[int, int, int, int]]:
-    """Table -> (rows in, kept, duplicates, quarantined); a file is column name -> its cells."""
-    found, known = {}, set()
+def counts(landed: dict[str, list[dict[str, Cells]]], day: date) -> dict[str, tuple[int, int, int, int, int]]:
+    """Table -> (rows in, kept, duplicates, quarantined, set aside); a file is column name -> its cells."""
+    found, known = {}, {}
     for table in logs.LOGS:
-        rows = [row for file in landed.get(table.name, []) for row in _rows(table, file, landed[table.name])]
-        valid = [row for row in rows if _is_valid(table, row, day, known)]
-        keys = Counter(tuple(row[name] for name in table.key) for row in valid)
+        files = landed.get(table.name, [])
+        rows = [row for file in files for row in _rows(table, file, files)]
+        has_user = any("user_id" in file and len(file["user_id"]) for file in files)
+        states = [_state(table, row, day, known, has_user) for row in rows]
+        keys = Counter(
+            tuple(row[name] for name in table.key) for row, state in zip(rows, states, strict=True) if state == VALID
+        )
         if table is logs.requests:
-            known = {row["request_id"] for row in valid}
-        found[table.name] = (len(rows), len(keys), len(valid) - len(keys), len(rows) - len(valid))
+            # A name that a valid request has is known, whatever else has it.
+            named = [(row["request_id"], state) for row, state in zip(rows, states, strict=True) if state != FAULTY]
+            known = dict(sorted(named, key=lambda pair: pair[1] == VALID))
+        total = Counter(states)
+        valid, faulty, aside = total[VALID], total[FAULTY], total[ASIDE]
+        found[table.name] = (len(rows), len(keys), valid - len(keys), faulty, aside)
     return found
 
 
@@ -141,29 +151,43 @@ def _micros(value, kind: str):
     return (since.days * 86400 + since.seconds) * 10**6 + since.microseconds
 
 
-def _is_valid(table: Table, row: dict, day: date, known: set) -> bool:
+def _state(table: Table, row: dict, day: date, known: dict[str, str], has_user: bool) -> str:
+    """FAULTY, ASIDE or VALID; a column that no file has is a fault, whatever it is."""
+    user_may_lack = table.name in NEED_A_USER and has_user
+    if not _is_faultless(table, row, day, known, user_may_lack):
+        return FAULTY
+    without = user_may_lack and row["user_id"] is None
+    return ASIDE if without or known.get(row.get("request_id") if _names_a_request(table) else None) == ASIDE else VALID
+
+
+def _names_a_request(table: Table) -> bool:
+    return table.name in ("retrievals", "stages", "impressions")
+
+
+def _is_faultless(table: Table, row: dict, day: date, known: dict[str, str], user_may_lack: bool) -> bool:
     if any(value is REFUSED for value in row.values()):
         return False
     for column in table.columns:
-        value = row[column.name]
-        if value is None and not column.nullable and column.name != "scores":
+        value, may_lack = row[column.name], column.name == "scores" or (user_may_lack and column.name == "user_id")
+        if value is None and not column.nullable and not may_lack:
             return False
         if value == "" and column.name in table.key and pa.types.is_string(column.type):
             return False
-    if table.open:
+    if table.name in ("users", "items"):
         return True
     items, scores = row.get("item_ids"), row.get("scores") or ()
     start = _micros((day - EPOCH.date()).days, "date")
     within = all(start <= row[name] < start + 86400 * 10**6 for name in ("request_time", "event_time") if name in row)
+    attributes = table.name == "requests"  # whose names say nothing of what they hold
     return (
-        all(row[name] in words for name, words in VOCABULARIES.items() if name in row)
-        and row.get("position", 1) >= 1
-        and (items is None or (None not in items and len(set(items)) == len(items)))
+        (attributes or all(row[name] in words for name, words in VOCABULARIES.items() if name in row))
+        and (attributes or row.get("position", 1) >= 1)
+        and (items is None or None not in items)
         and None not in scores
         and (not scores or len(scores) == len(items))
         and within
-        and ("logged_time" not in row or row["event_time"] - 5 * MINUTE <= row["logged_time"])
-        and (table.name not in ("retrievals", "stages", "impressions") or row["request_id"] in known)
+        and (attributes or "logged_time" not in row or row["event_time"] - 5 * MINUTE <= row["logged_time"])
+        and (not _names_a_request(table) or row["request_id"] in known)
     )
 
 

@@ -24,9 +24,9 @@ def land(root, table: str, columns: dict, part: int = 0, day: date = DAY) -> Non
     parquet.write_table(pa.table(columns), place / f"part-{part}.parquet")
 
 
-def land_empty(root, *tables) -> None:
+def land_empty(root, *tables, day: date = DAY) -> None:
     for table in tables:
-        place = root / "landing" / table.name / f"date={DAY}"
+        place = root / "landing" / table.name / f"date={day}"
         place.mkdir(parents=True, exist_ok=True)
         parquet.write_table(table.schema.empty_table(), place / "part-empty.parquet")
 
