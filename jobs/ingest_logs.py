@@ -1,17 +1,14 @@
 """Validate the landed logs of a date and keep one row of each key.
 
-Reads:  landing/<table>/date=DATE for requests, retrievals, impressions and conversions, which must be there (a file
-        without rows says that nothing happened), and for stages, users and items; settings.toml, if there is one
-Writes: logs/<table> (Delta; a date is replaced if its rows differ), ids/ where ids are text,
-        quarantine/<table>/date=DATE (the refused rows with their reason), reports/quality/date=DATE
+Reads:  landing/<table>/date=DATE, settings.toml
+Writes: logs/<table> and ids/ (Delta), quarantine/<table>/date=DATE, reports/quality/date=DATE
 
-check_landing shows what becomes of a date's files before anything is written. docs/bring-your-own-logs.md describes
-settings.toml, what is set aside, and every reason to refuse a row. Of rows that share a key the latest logged_time is
-kept; among equals the smallest values. Keys whose rows differ beyond logged_time are counted as `conflicting`.
+Only stages, users and items may be absent; a file without rows says that nothing happened. Rows are refused or set
+aside as docs/bring-your-own-logs.md says; check_landing shows it before anything is written. Of rows that share a key
+the latest logged_time is kept, else the smallest values.
 
-Two things stop a date; quarantine and quality are then written, and no log changes: a table with more than
---max-refused-share refused rows, and a date unlike the same weekdays of the 28 days before it. A change that is real is
-let through by --accept-changes, and again whenever the date is ingested as long as it lasts.
+A table with too many refused rows stops the date, and so does a change against the days before it
+(jobs/quality/drift_bounds.py): quarantine and quality are written, no log changes. Accepted changes stay accepted.
 """
 
 import argparse
@@ -43,7 +40,7 @@ SETTINGS = "settings"  # the setting of a log's commit that holds what settings.
 def arg_parser() -> argparse.ArgumentParser:
     parser = cli.parser(__doc__)
     parser.add_argument(
-        "--max-refused-share", type=cli.share, default=0.05, help="refused rows of a table that fail the job (%(default)s)"
+        "--max-refused-share", type=cli.share, default=0.05, help="refused rows of a table that fail (%(default)s)"
     )
     parser.add_argument(
         "--accept-changes", action="store_true", help="publish the date although it is unlike the days before"

@@ -79,6 +79,17 @@ def at_least(low: int) -> Callable[[str], int]:
     return number
 
 
+def share(text: str) -> float:
+    """An argument type: a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share; write a number from 0 to 1")
+    return value
+
+
 def log(message: str) -> None:
     """One progress line on standard error; standard output belongs to the JSON line."""
     streams.write(message, sys.stderr)

@@ -1,7 +1,8 @@
 """One value from the type it was landed with to the type the contract wants, without loss.
 
-A landed type is named as Spark names it, with two more words for what Spark has no name for: `nanos`, a
-timestamp in nanoseconds (pandas' default), which Spark reads as a bigint; and `null`, a column of nulls only.
+A landed type is named as Spark names it, with three more words for what Spark has no name for: `nanos`, a
+timestamp in nanoseconds (pandas' default), which Spark reads as a bigint; `uuid`, 16 bytes; and `null`, a column of
+nulls only.
 """
 
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class Cast:
 
 def read_type(landed: str) -> str:
     """The type with which Spark reads a landed type."""
-    return landed.replace("nanos", "bigint").replace("null", "int")
+    return landed.replace("nanos", "bigint").replace("uuid", "binary").replace("null", "int")
 
 
 def cast(value: Column, landed: str, wanted: str) -> Cast:
@@ -79,6 +80,8 @@ def text(value: Column, landed: str) -> Column:
         rest = F.pmod(value, F.lit(1000))
         micros = F.date_format(_microseconds(value), "yyyy-MM-dd HH:mm:ss.SSSSSS")
         return F.concat(micros, F.lpad(rest.cast("string"), 3, "0"))
+    if landed == "uuid":
+        return _uuid(value)
     made = value.cast("string")
     if "string" in landed or "binary" in landed:
         # Bytes that are no UTF-8 would make the whole file unreadable.
@@ -111,12 +114,21 @@ def _microseconds(nanoseconds: Column) -> Column:
 
 
 def _cast_to_text(value: Column, landed: str) -> Cast:
+    if landed == "uuid":
+        return Cast(_uuid(value))
     made = value.cast("string")
     if landed in ("string", "binary"):
         return _unless(value, ~F.is_valid_utf8(made), made)
     if landed.startswith(("array<", "struct<", "map<")):
         return Cast(F.lit(None).cast("string"), value.isNotNull())
     return Cast(made)
+
+
+def _uuid(value: Column) -> Column:
+    """The 36 characters of 16 bytes."""
+    digits = F.lower(F.hex(value))
+    parts = (F.substring(digits, start, length) for start, length in ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12)))
+    return F.when(value.isNotNull(), F.concat_ws("-", *parts))
 
 
 def _cast_list(value: Column, landed: str, wanted: str) -> Cast:

@@ -126,12 +126,17 @@ def find(root: str, table: Table, day: date, settings: RootSettings) -> Landed |
         ContractError: a file is no Parquet file, or a column of the contract has a type that cannot be read.
         SettingsError: a column that the settings name is in no file.
     """
+    require(root, table, day)
+    return find_in(root, table, folder_dates(table, day, settings), settings)
+
+
+def require(root: str, table: Table, day: date) -> None:
+    """Raise a MissingDataError if a date's folder has no Parquet file but must have one."""
     place, folder = Root.of(root), landing(table, day)
     if not place.files(folder, ".parquet") and not (table.optional and not place.files(folder)):
         raise MissingDataError(
             f"{folder} has no .parquet file below {place.path}; a Parquet file without rows says that nothing happened"
         )
-    return find_in(root, table, folder_dates(table, day, settings), settings)
 
 
 def folder_dates(table: Table, day: date, settings: RootSettings) -> list[date]:
@@ -141,9 +146,8 @@ def folder_dates(table: Table, day: date, settings: RootSettings) -> list[date]:
 
 def find_in(root: str, table: Table, days: list[date], settings: RootSettings) -> Landed | None:
     """What lies in these folders of a table, None if nothing does; raises as `find`, but for a missing folder."""
-    place = Root.of(root)
-    paths = [(info.path, day) for day in days for info in place.files(landing(table, day), ".parquet")]
-    return of_files(root, table, _read_footers(place, paths), settings) if paths else None
+    files = _files_of(Root.of(root), table, days)
+    return of_files(root, table, files, settings) if files else None
 
 
 def files_in(folder: str, day: date) -> tuple[File, ...]:
@@ -162,9 +166,7 @@ def files_in(folder: str, day: date) -> tuple[File, ...]:
 
 def landed_files(root: str, table: Table, day: date, settings: RootSettings) -> tuple[File, ...]:
     """The files that `find` looks at; raises ContractError if one is no Parquet file."""
-    place = Root.of(root)
-    days = folder_dates(table, day, settings)
-    return _read_footers(place, [(info.path, each) for each in days for info in place.files(landing(table, each), ".parquet")])
+    return _files_of(Root.of(root), table, folder_dates(table, day, settings))
 
 
 def of_files(root: str, table: Table, files: tuple[File, ...], settings: RootSettings) -> Landed:
@@ -249,6 +251,11 @@ def quarantine_type(landed: Landed, name: str) -> pa.DataType:
     return column.type if fits else pa.string()
 
 
+def _files_of(place: Root, table: Table, days: list[date]) -> tuple[File, ...]:
+    paths = [(info.path, day) for day in days for info in place.files(landing(table, day), ".parquet")]
+    return _read_footers(place, paths)
+
+
 def _read_footers(place: Root, paths: list[tuple[str, date]]) -> tuple[File, ...]:
     with ThreadPoolExecutor(8) as pool:
         return tuple(pool.map(lambda found: _file(place, *found), paths))
@@ -276,6 +283,8 @@ def _file(place: Root, path: str, day: date) -> File:
 def _landed_type(kind: pa.DataType) -> str | None:
     if pa.types.is_dictionary(kind):
         return _landed_type(kind.value_type)
+    if kind == pa.uuid() or (pa.types.is_fixed_size_binary(kind) and kind.byte_width == 16):
+        return "uuid"
     if pa.types.is_decimal(kind):
         return f"decimal({kind.precision},{kind.scale})" if kind.precision <= 38 else None
     if pa.types.is_timestamp(kind):

@@ -254,7 +254,7 @@ def test_every_row_is_kept_duplicate_or_quarantined(every_fault):
     }
     checks = {(row["table"], row["check"]): row for row in arrow.read(str(root), quality, DAY).to_pylist()}
     assert checks["stages", "refused_share"]["value"] == pytest.approx(1 / 3)
-    assert checks["retrievals", f"refused: {NO_REQUEST}"]["value"] == 2
+    assert checks["retrievals", f"refused: {NO_REQUEST}"]["value"] == 1
     assert checks["requests", f"refused: {NO_ID}"]["value"] == 2
     assert checks["users", "dropped column: vip"]["value"] == 4
     assert checks["requests", "set_aside"]["value"] == pytest.approx(1 / 13)

@@ -26,6 +26,9 @@ CASTS = [
     ("bigint", "7L", "string", "7", False),
     ("binary", "X'61'", "string", "a", False),
     ("binary", "X'FF'", "string", None, True),
+    ("uuid", "X'000102030405060708090A0B0C0D0E0F'", "string", "00010203-0405-0607-0809-0a0b0c0d0e0f", False),
+    ("uuid", "cast(null AS binary)", "string", None, False),
+    ("uuid", "X'000102030405060708090A0B0C0D0E0F'", "bigint", None, True),
     ("string", "cast(X'FF' AS string)", "string", None, True),
     ("string", "''", "string", "", False),
     ("bigint", "9223372036854775807L", "double", None, True),  # the nearest double is one more
