@@ -143,13 +143,18 @@ def _chosen(candidates: Mapping[str, list[str]]) -> dict[str, str]:
 
 
 def _likeness(name: str, column: str) -> float:
-    """1 for the same letters and digits, 0.9 for a usual other name, else how alike the texts are."""
+    """1 for the same letters and digits, 0.9 for a usual other name, else how alike the texts are.
+
+    Hardly a log has two lists of ids, so any is like `item_ids`.
+    """
     wanted, given = _plain(name), _plain(column.removeprefix(PATH))
     if wanted == given:
         return 1.0
     if given in _SYNONYMS.get(name, "").split():
         return 0.9
-    return SequenceMatcher(None, wanted, given).ratio() * 0.9
+    if name == "item_ids" and re.sub(r"(list|array|ids|id|s)+$", "", given) in _SYNONYMS["item_id"].split():
+        return 0.85
+    return max(SequenceMatcher(None, wanted, given).ratio() * 0.9, _LIKE if name == "item_ids" else 0)
 
 
 def _plain(name: str) -> str:

@@ -63,7 +63,8 @@ def test_a_strangers_files_from_refused_to_published(spark, tmp_path, capsys):
     assert line["tables"]["retrievals"]["repeated_items"] == 1
     assert "uid (string)" in screens
     assert "00000001-a35c as " in screens
-    assert all(len(row) <= 80 for screen in screens.split("\n\n")[:-1] for row in screen.splitlines())
+    shown = [screen.splitlines() for screen in screens.split("\n\n") if screen.startswith("== ")]
+    assert [len(screen) <= 24 and max(map(len, screen)) <= 80 for screen in shown] == [True] * 4
     assert [path.name for path in tmp_path.iterdir()] == ["landing"]
 
     (tmp_path / "settings.toml").write_text(line["settings"])

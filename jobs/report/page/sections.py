@@ -19,11 +19,13 @@ _MISSED = [*map(str, reversed(Action)), counts.ANY]  # the columns of what no ch
 # The checks that are shares, by how their names begin.
 _SHARES = (
     drift_bounds.REFUSED_SHARE,
+    drift_bounds.SET_ASIDE,
     drift_bounds.COVERAGE,
     drift_bounds.NULL_SHARE,
     drift_bounds.WITHOUT_RETRIEVALS,
     drift_bounds.UNLABELABLE_SHARE,
 )
+_SET_ASIDE_FOR = "set aside: "
 _SHARES += (drift_bounds.ITG_SHARE,)
 
 
@@ -109,8 +111,8 @@ def source(below: Below) -> dict:
 
 
 def log_section(below: Below) -> list[dict] | Missing:
-    """Per log: landed, valid, refused, duplicates; a log that is not there is left out."""
-    rows = []
+    """Per log: landed, valid, refused, set aside, duplicates; a log that is not there is left out."""
+    rows, checks = [], below.count("reports/quality", counts.FAILED_FIRST)
     for table in LOGS:
         landed = below.rows(f"landing/{table.name}")
         valid = below.rows(f"logs/{table.name}")
@@ -118,13 +120,16 @@ def log_section(below: Below) -> list[dict] | Missing:
             continue
         refused = below.rows(f"quarantine/{table.name}") or 0
         known = landed is not None and valid is not None
+        counted = {row["check"]: int(row["value"]) for row in checks if row["table"] == table.name}
+        aside = sum(count for check, count in counted.items() if check.startswith(_SET_ASIDE_FOR))
         rows.append(
             {
                 "log": table.name,
                 "landed": landed,
                 "refused": refused if valid is not None else None,
                 "share": refused / landed if known and landed else None,
-                "duplicates": landed - valid - refused if known else None,
+                "set_aside": aside if valid is not None else None,
+                "duplicates": counted.get("duplicates", landed - valid - refused) if known else None,
                 "valid": valid,
                 "reasons": below.count(f"quarantine/{table.name}", counts.REASONS),
             }

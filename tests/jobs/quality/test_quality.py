@@ -19,8 +19,8 @@ from tests.support.ingested import DAY, ingest
 
 ROWS, HOT = ("requests", "rows_kept"), ("retrievals", "coverage: hot")
 NULLS, BARE = ("conversions", "null share: request_id"), ("requests", "share without retrievals")
-CONVERSIONS = ("conversions", "rows_kept")
-USUAL = {ROWS: 1000.0, HOT: 0.9, BARE: 0.25, CONVERSIONS: 400.0, NULLS: 0.5}
+CONVERSIONS, ASIDE = ("conversions", "rows_kept"), ("requests", "set_aside")
+USUAL = {ROWS: 1000.0, HOT: 0.9, BARE: 0.25, CONVERSIONS: 400.0, NULLS: 0.5, ASIDE: 0.2}
 
 
 def failed(days: list[dict], today: dict, every: int = 7) -> list[str]:
@@ -45,6 +45,8 @@ def failed(days: list[dict], today: dict, every: int = 7) -> list[str]:
         ({BARE: 0.46}, "requests: share without retrievals is 46.0%, usually 25.0%, at most 45.0% would pass"),
         ({NULLS: 0.0}, None),
         ({NULLS: 0.71}, "conversions: null share: request_id is 71.0%, usually 50.0%, at most 70.0% would pass"),
+        ({ASIDE: 0.39}, None),
+        ({ASIDE: 0.41}, "requests: set_aside is 41.0%, usually 20.0%, at most 40.0% would pass"),
         # An attribute that is not there at all is null everywhere.
         ({NULLS: None}, "conversions: null share: request_id is 100.0%, usually 50.0%, at most 70.0% would pass"),
         # A table that is not there has no rows; of its columns nothing can be said.
