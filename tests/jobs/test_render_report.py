@@ -123,8 +123,8 @@ def test_a_world_is_called_simulated_by_its_truth(tmp_path):
 def test_rows_from_landing_to_logs(full):
     rows = full[1].rows
     # landed 8: 6 valid, the unknown action refused, one landed twice
-    assert ["conversions", "8", "1", "12.5 %", "1", "6", "action is unknown (1)"] in rows
-    assert ["requests", "5", "0", "0.0 %", "0", "5", ""] in rows
+    assert ["conversions", "8", "1", "12.5 %", "0", "1", "6", "action is unknown (1)"] in rows
+    assert ["requests", "5", "0", "0.0 %", "0", "0", "5", ""] in rows
     assert ["table", "2024-02-29", "2024-03-01"] in rows
     assert ["labels/target_groups", "1", "11"] in rows
     assert ["samples/increc_samples", "-", "3"] in rows
