@@ -35,5 +35,6 @@ setup(
     package_data={"jobs.report.page": ["*.html", "*.css"]},
     packages=find_packages(include=["schemas*", "models*", "jobs*", "airflow_dags*"]),
     install_requires=["pyarrow==26.0.1", "deltalake==1.6.6"],
+    entry_points={"console_scripts": ["headrace = jobs.command.headrace:main"]},
     extras_require={"spark": spark, "train": train, "airflow": airflow, "report": report, "test": test},
 )
