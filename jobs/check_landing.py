@@ -4,7 +4,7 @@ Reads:  landing/<table>/date=DATE, settings.toml; with --files other folders in 
 Writes: nothing; prints a screen a log, a settings.toml to paste and one JSON line
 
 A screen shows where each column comes from, or could come from, a row as it would come out, and how many rows would be
-kept, set aside or refused, and why. Where columns are missing, the rows are looked at with the suggested settings. A
+kept, set aside or refused, and why: with the suggested settings, where the date would not be published without them. A
 suggestion is a guess: read it before you paste it. Ends with 0 only if ingest_logs would publish the date.
 """
 
@@ -91,8 +91,8 @@ def show(arguments: argparse.Namespace, given: RootSettings, day: date) -> bool:
         print("\n".join(screen), end="\n\n")
     written = toml_text.written(suggestions.merged(_parts(given), found.suggested))
     changes = any(each.section or each.ids for each in found.suggested.values())
-    if changes:
-        print(f"# settings.toml: what it would have to say\n{written}")
+    title = "what it would have to say" if changes else "nothing is missing"
+    print(f"# settings.toml: {title}\n{written}")
     for fault in dict.fromkeys(found.faults.values()):
         cli.log(f"check_landing {day}: {fault}")
     _tell(day, found, written if changes else None)
@@ -104,12 +104,24 @@ def check(arguments: argparse.Namespace, given: RootSettings, day: date) -> Chec
     found = Check(settings=given)
     for table in LOGS:
         _look_at(found, table, arguments, given, day)
+    suggested = RootSettings.parse(toml_text.written(suggestions.merged(_parts(given), found.suggested)))
     if any(suggestion.needed for suggestion in found.suggested.values()):
-        found.settings = RootSettings.parse(toml_text.written(suggestions.merged(_parts(given), found.suggested)))
+        found.settings = suggested
+    _validate(found, arguments, day)
+    if found.faults and found.settings != suggested:
+        # The rows as they would come out tell more than that all are refused.
+        faults, found.settings = dict(found.faults), suggested
+        _validate(found, arguments, day)
+        found.faults = faults
+    return found
+
+
+def _validate(found: Check, arguments: argparse.Namespace, day: date) -> None:
+    """Look at the rows with the settings of `found`."""
     landed = _landed(found, arguments.root)
     if requests not in landed:
         found.faults.setdefault(None, "without requests no row of another log can be looked at")
-        return found
+        return
     store = Store(session("check_landing"), arguments.root)
     try:
         with landing.unreadable_files_named():
@@ -118,7 +130,6 @@ def check(arguments: argparse.Namespace, given: RootSettings, day: date) -> Chec
             _judge(found.outcomes, arguments, day)
     except (ContractError, WorkFailedError) as fault:
         found.faults[None] = str(fault)
-    return found
 
 
 def _judge(outcomes: dict[str, Outcome], arguments: argparse.Namespace, day: date) -> None:

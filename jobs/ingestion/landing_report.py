@@ -54,7 +54,7 @@ def _column(
     found = dict.fromkeys(sources.source(log, name, file.types, file.folders) for file in files)
     known = [source for source in found if source != sources.NO_SOURCE]
     if known:
-        origin = _origin(known[0], log.columns.get(name, ""))
+        origin = _origin(known[0], log.columns.get(name, ""), log.units.get(name))
     else:
         candidates = " ".join(suggestion.candidates.get(name, [])[:3])
         absent = "absent" if column.nullable or name == "scores" else "MISSING"
@@ -64,9 +64,10 @@ def _column(
     return _cut(f"  {name:<{_NAME}} {_cut(origin, _FROM):<{_FROM}}{shown}", _WIDTH)
 
 
-def _origin(source: Source, mapped: str) -> str:
+def _origin(source: Source, mapped: str, unit: str | None) -> str:
     if source.column is not None:
-        return f"{source.column} ({source.kind or 'a type that cannot be read'})"
+        kind = source.kind or "a type that cannot be read"
+        return f"{source.column} ({f'{kind}, {unit}' if unit else kind})"
     return mapped if mapped.startswith(PATH) else f"constant {source.value!r}"
 
 
