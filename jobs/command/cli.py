@@ -36,18 +36,22 @@ class WorkFailedError(RuntimeError):
 _KNOWN = (MissingDataError, ContractError, ConflictError, WorkFailedError)
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """A job's parser with --root and --date; the description is the job's docstring up to `In detail:`."""
+def parser(description: str, dated: bool = True) -> argparse.ArgumentParser:
+    """A job's parser with --root and --date; the description is the job's docstring up to `In detail:`.
+
+    Args:
+        dated: whether the job is of a date.
+    """
     made = argparse.ArgumentParser(
-        usage="%(prog)s --root ROOT --date DATE[..LAST] [options]",
+        usage=f"%(prog)s --root ROOT {'--date DATE[..LAST] ' if dated else ''}[options]",
         description=description.split(DETAIL)[0],
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--root", required=True, help="directory or URI that holds every table")
-    made.add_argument(
-        "--date", required=True, type=dates, metavar="DATE", help="YYYY-MM-DD, or FIRST..LAST, both included"
-    )
+    if dated:
+        text = "YYYY-MM-DD, or FIRST..LAST, both included"
+        made.add_argument("--date", required=True, type=dates, metavar="DATE", help=text)
     return made
 
 
@@ -149,6 +153,19 @@ def run(
         _run(job, arguments, work, stale)
 
 
+def run_once(job: str, work: Callable[[], dict]) -> None:
+    """Do work that is of no date, print its JSON line and exit; with `failed_files` in the line, as failed."""
+    with stoppable(job):
+        started = time.monotonic()
+        try:
+            line = work()
+        except Exception as fault:
+            _tell(job, None, fault)
+            sys.exit(FAILED)
+        tell({"job": job, **line, "seconds": round(time.monotonic() - started, 1)})
+    sys.exit(FAILED if line.get("failed_files") else DONE)
+
+
 def show(job: str, work: Callable[[], None], unreadable: tuple[type[Exception], ...] = ()) -> None:
     """Do work that only reads and shows, and exit.
 
@@ -201,16 +218,17 @@ def _run(job: str, arguments: argparse.Namespace, work: Callable, stale: Callabl
     sys.exit(FAILED if failed else DONE)
 
 
-def _tell(job: str, day: date, fault: Exception) -> None:
+def _tell(job: str, day: date | None, fault: Exception) -> None:
     """Log why a date failed: in one line where it is known what is to be done, else with a traceback before it."""
+    job = f"{job} {day}" if day else job
     if isinstance(fault, _KNOWN):
-        log(f"{job} {day}: {fault}")
+        log(f"{job}: {fault}")
         return
     mend = next((mend for words, mend in _MENDS.items() if words in str(fault)), None)
     if mend is None or not isinstance(fault, OSError):
         traceback.print_exception(fault)
     what = fault if isinstance(fault, OSError) else "failed; the lines above say where"
-    log(f"{job} {day}: {what}" + (f"; no date is half replaced: {mend} and run this again" if mend else ""))
+    log(f"{job}: {what}" + (f"; no date is half replaced: {mend} and run this again" if mend else ""))
 
 
 def _summed(counted: list[dict]) -> dict:

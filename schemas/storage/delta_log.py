@@ -12,6 +12,8 @@ from schemas.storage.root import Root
 from schemas.table import MissingDataError, Table
 
 _MERGE = "MERGE"
+# What the commit of an erasure says; no id in it, since a log outlives the rows.
+ERASURE = json.dumps({"erasure": True})
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class FileChange:
     date: date
     path: str
     removed: bool
-    changes_rows: bool  # a compaction's do not
+    changes_rows: bool  # a compaction's do not, nor do an erasure's, which changes every later table itself
 
 
 def commits(root: Root, table: Table) -> Iterator[tuple[int, dict]]:
@@ -89,9 +91,11 @@ def file_changes(root: Root, table: Table, since: int) -> list[FileChange]:
     for number, actions in _actions(root, table):
         if number <= since:
             break
+        erases = any(action.get("commitInfo", {}).get("userMetadata") == ERASURE for action in actions)
         for kind, file in ((kind, action[kind]) for action in actions for kind in ("add", "remove") if kind in action):
             day = date.fromisoformat(file["partitionValues"]["date"])
-            found.append(FileChange(number, day, unquote(file["path"]), kind == "remove", file["dataChange"]))
+            changes_rows = file["dataChange"] and not erases
+            found.append(FileChange(number, day, unquote(file["path"]), kind == "remove", changes_rows))
     return found
 
 

@@ -12,6 +12,7 @@ so; so a scheduler should not start one date twice.
 """
 
 import json
+import os
 import posixpath
 import uuid
 from collections.abc import Iterator
@@ -93,6 +94,18 @@ def publish(staged: Staged, table: Table, day: date, made_from: dict, settings: 
     root.write_text(f"{staged.folder}/{staged.manifest}", json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     swap(staged)
     return manifest
+
+
+def carry_over(staged: Staged, name: str) -> None:
+    """Take a file of the version that stands into the new one as it is; on a local disk, without a copy."""
+    root = staged.root
+    source, target = root.at(f"{staged.place}/{name}"), root.at(f"{staged.folder}/{name}")
+    root.filesystem.create_dir(posixpath.dirname(target), recursive=True)
+    if root.is_local:
+        with suppress(OSError):  # a disk without links
+            os.link(source, target)
+            return
+    root.filesystem.copy_file(source, target)
 
 
 def swap(staged: Staged) -> None:

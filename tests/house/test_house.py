@@ -87,7 +87,7 @@ def test_models_never_reach_spark():
 
 @pytest.mark.parametrize(
     "job", ["train_increc", "train_hccp", "evaluate_increc", "evaluate_hccp", "export_models", "render_report",
-            "inspect_table", "browse_root", "simulate_logs", "build_channel_value", "run_study"]
+            "inspect_table", "browse_root", "simulate_logs", "build_channel_value", "run_study", "erase_user"]
 )  # fmt: skip
 def test_jobs_without_a_jvm_never_reach_spark(job):
     assert roots(reached(f"jobs.{job}")) & SPARK == set()
