@@ -74,14 +74,14 @@ def find_requests(root: str, user: User) -> None:
         for path in _paths(place, requests, day):
             ids = _read(place, path, partial(_requested, place, settings, path, user))
             for reached in _in_reach(settings, day):
-                user.requests[reached] |= ids if isinstance(ids, set) else set()
+                user.landed[reached] |= ids if isinstance(ids, set) else set()
 
 
 def erase(root: str, table: Table, user: User) -> Erased:
     """Take the user's rows out of every landing file of a log, and the rows of the user's requests."""
     place, settings, erased = Root.of(root), RootSettings.of(root), Erased()
     for day in dates_below(place, f"landing/{table.name}"):
-        ids, before = user.requested(_in_reach(settings, day)), erased.files
+        ids, before = user.requested(_in_reach(settings, day), landed=True), erased.files
         for path in _paths(place, table, day):
             rows = _read(place, path, partial(_erase_file, place, settings, table, path, user, ids))
             if isinstance(rows, str):

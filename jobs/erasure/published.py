@@ -63,8 +63,11 @@ def follow(root: str, tables: Iterable[Table], identities: dict[str, str]) -> No
 def _mask(place: Root, table: Table, path: str, user: User, day: date) -> tuple[list[str], parquet_files.Mask]:
     """The columns that decide, and the mask."""
     present = parquet_files.columns(place.filesystem, path)
-    columns = Columns.of(RootSettings(), table, path, present)
-    return sorted(columns.names.values()), partial(is_erased, columns, table, user, user.requested([day]))
+    columns, ids = (
+        Columns.of(RootSettings(), table, path, present),
+        user.requested([day], landed=table.layer == QUARANTINE),
+    )
+    return sorted(columns.names.values()), partial(is_erased, columns, table, user, ids)
 
 
 def _rewrite(place: Root, table: Table, day: date, hit: dict[str, parquet_files.Mask]) -> dict[str, str]:

@@ -23,13 +23,15 @@ class User:
     """A user of a root.
 
     text: the id as the producer writes it. id: the id inside the tables; None if the text has none there.
-    is_text: whether the producer's ids are text. requests: date -> request_id of the user's requests.
+    is_text: whether the producer's ids are text. requests: date -> request_id of the user's requests, in the tables;
+    landed: the same in the landing files, under every date that a row of the folder may be of.
     """
 
     text: str
     id: int | None
     is_text: bool
     requests: dict[date, set[str]] = field(default_factory=lambda: defaultdict(set))
+    landed: dict[date, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     @classmethod
     def of(cls, root: str, text: str) -> "User":
@@ -51,9 +53,16 @@ class User:
             )
         return cls(str(number), number, is_text=False)
 
-    def requested(self, days: Iterable[date]) -> set[str]:
-        """request_id of the user's requests of some dates."""
-        return set().union(*(self.requests.get(day, ()) for day in days))
+    def requested(self, days: Iterable[date], *, landed: bool) -> set[str]:
+        """request_id of the user's requests of some dates.
+
+        Args:
+            landed: those of the landing files too. A request_id is unique within a date alone, and of a landed one the
+                date is not certain: where rows are known by their date, it does not count.
+        """
+        days = list(days)
+        ids = set().union(*(self.requests.get(day, ()) for day in days))
+        return ids.union(*(self.landed.get(day, ()) for day in days)) if landed else ids
 
     def is_in(self, values: pa.ChunkedArray) -> pa.ChunkedArray:
         """Whether each value, of whatever type, is the user's id; never null."""

@@ -210,11 +210,14 @@ def test_text_ids_by_the_producers_columns_and_folders(tmp_path):
     number = 42
     ids = pa.table({"id": [number, 43], "text": [str(ada), str(bob)], "first_date": [date(2024, 3, 1)] * 2})
     write_deltalake(str(tmp_path / "ids/user_id"), ids)
+    for day, request in ((DAY, "a"), (DAY - timedelta(days=1), "a")):  # of these, the day before's is not ada's
+        tiny_root.put_delta(tmp_path, "retrievals", day, [(request, "hot", [1], [])])
     tiny_root.put_delta(tmp_path, "requests", DAY, [("a", number, "homepage", example.at("10:00")),
                                                     ("b", 43, "homepage", example.at("10:00"))])  # fmt: skip
     line = erase(tmp_path, ada)
     assert {path: rows for path, rows in line["tables"].items() if rows} == {
-        "landing/requests": 1, "landing/retrievals": 1, "landing/conversions": 2, "logs/requests": 1, "ids/user_id": 1,
+        "landing/requests": 1, "landing/retrievals": 1, "landing/conversions": 2, "logs/requests": 1,
+        "logs/retrievals": 1, "ids/user_id": 1,
     }  # fmt: skip
     assert parquet.read_table(place, partitioning=None)["rid"].to_pylist() == ["b"]
     assert parquet.read_table(late, partitioning=None)["request_id"].to_pylist() == ["b"]
