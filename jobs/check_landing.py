@@ -1,7 +1,14 @@
-"""Show what ingest_logs would make of a date's landed files, and what settings.toml would have to say.
+"""Show what ingest_logs would make of a date's landed files.
 
-Reads:  landing/<table>/date=DATE, settings.toml; with --files other folders in place of landing's
-Writes: nothing; prints a screen a log, a settings.toml to paste and one JSON line
+Reads:  landing/<table>/date=DATE, settings.toml; with --files other folders in
+        place of landing's
+Writes: nothing; prints a screen a log, a settings.toml to paste and one JSON
+        line
+
+- A suggestion is a guess: read it before you paste it.
+- It ends with 0 only if ingest_logs would publish the date.
+
+In detail:
 
 A screen shows where each column comes from, or could come from, a row as it would come out, and how many rows would be
 kept, set aside or refused, and why: with the suggested settings, where the date would not be published without them. A

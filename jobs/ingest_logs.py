@@ -1,7 +1,16 @@
 """Validate the landed logs of a date and keep one row of each key.
 
 Reads:  landing/<table>/date=DATE, settings.toml
-Writes: logs/<table> and ids/ (Delta), quarantine/<table>/date=DATE, reports/quality/date=DATE
+Writes: logs/<table> and ids/ (Delta), quarantine/<table>/date=DATE,
+        reports/quality/date=DATE
+
+- Only stages, users and items may be absent; a file without rows says that
+  nothing happened.
+- A table with too many refused rows stops the date, and so does a change
+  against the days before it: quarantine and quality are written, no log
+  changes. check_landing shows it beforehand.
+
+In detail:
 
 Only stages, users and items may be absent; a file without rows says that nothing happened. Rows are refused or set
 aside as docs/bring-your-own-logs.md says; check_landing shows it before anything is written. Of rows that share a key

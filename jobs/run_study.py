@@ -29,15 +29,12 @@ combination of the best IncF@K or ISH@K, K the middle cut-off. What was tried is
 
 import argparse
 import gc
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import date, timedelta
 
 import tensorflow as tf
-from rich.console import Console
-from rich.progress import track
 
 from jobs.command import cli
 from jobs.command.cli import WorkFailedError
@@ -135,9 +132,8 @@ def run(
     todo = [cell for cell in cells if not cell.done]
     cli.log(f"{name}: {len(cells)} cells, {len(cells) - len(todo)} of them there already")
     started, variants = time.monotonic(), {variant.name: variant for variant in study.variants}
-    shown = track(todo, name, console=Console(stderr=True), disable=not sys.stderr.isatty())
     failed = {}
-    for number, cell in enumerate(shown, start=1):
+    for number, cell in enumerate(todo, start=1):
         try:
             cell.write(measured(cell, study, variants.get(cell.variant), days, judge))
         except WorkFailedError as fault:  # a loss that is not finite is so in every attempt

@@ -7,7 +7,8 @@ import pyarrow.compute as pc
 from schemas.storage import arrow, delta_log
 from schemas.storage.root import Root
 from schemas.storage.settings import RootSettings
-from schemas.table import MissingDataError, Table
+from schemas.table import MissingDataError
+from schemas.tables.ids import IDS
 
 _NOUNS = {"user_id": "user", "item_id": "item"}
 
@@ -75,7 +76,7 @@ class IdTexts:
             raise MissingDataError(f"there is no {noun} {given!r}: {why}") from None
 
     def _read(self, column: str, condition: pc.Expression) -> list[dict]:
-        table = Table(column, "ids", "The text of each id.", ("id",), (), storage="delta")
+        table = IDS[column]
         if not delta_log.exists(Root.of(self._root), table):
             return []
         source = arrow.delta(self._root, table).to_pyarrow_dataset()

@@ -89,7 +89,8 @@ class Training:
 
         folder = checkpoint.open_directory()
         try:
-            losses = fit(model, settings.epochs, epoch_batches, lambda batch: len(batch[example]), folder)
+            steps = -(-sum(group.rows for group in groups) // settings.batch_requests)
+            losses = fit(model, settings.epochs, epoch_batches, lambda batch: len(batch[example]), folder, steps)
             checkpoint.save(folder, model, model.catalogue)
             manifest = {
                 "model": own.model,
@@ -125,7 +126,11 @@ def training_parser(
 
     parser = cli.parser(description)
     parser.add_argument(
-        "--preset", type=names, default=["full"], help=f"one or more of {', '.join(presets)}, joined by commas"
+        "--preset",
+        type=names,
+        default=["full"],
+        metavar="NAMES",
+        help="default full; several joined by commas; a wrong one lists all",
     )
     parser.add_argument("--days", type=cli.at_least(1), default=1, help="dates to start from nothing over (default 1)")
     parser.add_argument("--seed", type=cli.at_least(0), default=1, help="of weights, order and negatives (default 1)")
