@@ -18,6 +18,7 @@ from jobs.report import inventory
 from schemas.storage import arrow, partitions
 from schemas.storage.root import Root
 from schemas.table import MissingDataError, Table
+from schemas.tables.ids import IDS
 
 _BATCH = 65536
 _DATE = dataset.partitioning(pa.schema([("date", pa.date32())]), flavor="hive")
@@ -103,8 +104,10 @@ def _check(sql: str) -> None:
 
 def _sources(root: str, sql: str) -> Iterator[tuple[str, dataset.Dataset]]:
     """(name, rows) of the tables whose names the query has in it; a log's name alone is that of `logs/`."""
-    known = inventory.paths()
-    names = {path: path for path in known} | {table.name: path for path, table in known.items() if path == table.path}
+    known = inventory.paths() | {table.path: table for table in IDS.values()}
+    names = {path: path for path in known} | {
+        table.name: path for path, table in known.items() if table.name not in IDS and path == table.path
+    }
     for name, path in names.items():
         if name.lower() in sql.lower() and (source := _dataset(root, path, known[path])) is not None:
             yield name, source

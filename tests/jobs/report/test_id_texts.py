@@ -10,6 +10,7 @@ from deltalake import write_deltalake
 from rich.console import Console
 
 from jobs import inspect_table as job
+from jobs.report import query
 from jobs.report.id_texts import IdTexts
 from schemas.table import MissingDataError
 from tests.support import tiny_root
@@ -67,3 +68,9 @@ def test_ids_that_are_numbers_stay_alone(tmp_path):
     rows = [{"item_id": 3, "item_ids": [3, 9]}]
     assert IdTexts(str(tmp_path)).beside(rows) == rows
     assert not Path(tmp_path, "ids").exists()
+
+
+def test_a_query_joins_the_texts(root):
+    sql = 'SELECT text, count(*) FROM target_groups JOIN "ids/item_id" ON id = item_id GROUP BY 1 ORDER BY 1'
+    with query.answer(root, sql) as answer:
+        assert [tuple(row.values()) for row in query.head(answer, 9)] == [("sku-three", 3), ("sku[9]", 1)]
