@@ -35,6 +35,7 @@ class Column:
     type: pa.DataType
     doc: str
     nullable: bool = False
+    added: bool = False  # after the first release: tables written before lack it, readers see null
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,11 @@ class Table:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
+
+    @property
+    def grows(self) -> bool:
+        """Whether a newer table may have columns that an older one lacks."""
+        return self.open or any(column.added for column in self.columns)
 
     @property
     def schema(self) -> pa.Schema:

@@ -1,6 +1,6 @@
 """What judging either model has in common: the rows that `evaluations` get, and what they were made from."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import date, timedelta
 from typing import Any, ClassVar, Protocol
@@ -44,9 +44,9 @@ def evaluate(judge: Judge, model: str) -> dict:
     if not models:
         cli.log(f"there is no model in models/{model}/date={before}: only the rows that need no training")
     warn_of_shared_actions(judge)
-    rows = rows_of(judge.measure(models))
+    rows = rows_of(judge.measure(models), {(each.variant, each.seed) for each in models})
     for each in models if judge.requests else ():
-        rows += [{"variant": each.variant, "seed": each.seed, **row} for row in judge.cost(each)]
+        rows += [{"variant": each.variant, "seed": each.seed, "trained": True, **row} for row in judge.cost(each)]
     sources = made_from(judge) | {each.place: each.manifest().get("made_from") for each in models}
     written = evaluations.replace_rows(judge.root, judge.day, model, rows, sources, asdict(judge.settings))
     return {"rows_written": written, **judge.counts, "models": [each.place for each in models]}
@@ -63,10 +63,14 @@ def warn_of_shared_actions(judge: Judge) -> None:
         )
 
 
-def rows_of(measured: Measured) -> list[dict]:
-    """Rows of `evaluations`, without the model."""
+def rows_of(measured: Measured, trained: Collection[tuple[str, int]]) -> list[dict]:
+    """Rows of `evaluations`, without the model.
+
+    Args:
+        trained: variant and seed of the models among what was measured.
+    """
     return [
-        {"variant": variant, "seed": seed, **row}
+        {"variant": variant, "seed": seed, "trained": (variant, seed) in trained, **row}
         for (variant, seed), found in measured.items()
         for row in averages(found)
     ]

@@ -27,7 +27,8 @@ def replace_rows(
 
     Args:
         model: `increc`, `hccp` or `studies/NAME`; its earlier rows of the date go.
-        rows: mappings with variant, seed, metric, segment, k, value (may be None) and support.
+        rows: mappings with variant, seed, metric, segment, k, value (may be None), support and, where it is known,
+            trained.
         made_from: input table -> version or identity. settings: what the rows depend on. The manifest keeps both
             under the model's name, beside the other models'.
 
@@ -45,7 +46,7 @@ def replace_rows(
 
 
 def _table(model: str, rows: Iterable[Mapping]) -> pa.Table:
-    rows = [{"model": model, **row} for row in rows]
+    rows = [{"model": model, "trained": None, **row} for row in rows]
     seen = set()
     for row in rows:
         if set(row) != set(evaluations.names):

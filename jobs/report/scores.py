@@ -1,7 +1,7 @@
 """The `evaluations` of one date, seeds gathered: what the terminal and the page show of the models."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from statistics import fmean, stdev
 
@@ -9,8 +9,8 @@ from jobs.report import numbers
 from schemas.storage import arrow
 from schemas.tables.reports import evaluations
 
-# Rows that no training is needed for; whatever else appears was trained.
-UNTRAINED = ("random", "hot_items", "incumbent", "item_cf_twice")
+# Older evaluations do not say what was trained: there these rows, and those of deeper channels, were not.
+_UNTRAINED = ("random", "hot_items", "incumbent", "item_cf_twice")
 
 NAMES = {
     "inc": "Inc",
@@ -51,10 +51,14 @@ class Measure:
 
 @dataclass(frozen=True)
 class Scores:
-    """One model's measures, by (variant, metric, segment, k)."""
+    """One model's measures, by (variant, metric, segment, k).
+
+    `trained`: variant -> whether it was trained, for those whose rows say so.
+    """
 
     model: str
     measures: dict[tuple[str, str, str, int], Measure]
+    trained: dict[str, bool] = field(default_factory=dict)
 
     def get(self, variant: str, metric: str, k: int, segment: str = "all") -> Measure | None:
         return self.measures.get((variant, metric, segment, k))
@@ -67,7 +71,7 @@ class Scores:
 
         def place(name: str) -> tuple:
             measure = self.get(name, metric, k)
-            return untrained(name), -(measure.value or 0.0) if measure else 1.0, name
+            return self.untrained(name), -(measure.value or 0.0) if measure else 1.0, name
 
         return sorted({key[0] for key in self.measures}, key=place)
 
@@ -87,14 +91,15 @@ class Scores:
     def seeds(self, variant: str) -> tuple[int, ...]:
         return tuple(sorted({seed for key, each in self.measures.items() if key[0] == variant for seed in each.seeds}))
 
+    def untrained(self, variant: str) -> bool:
+        """Whether no training was needed; guessed from the name where the rows are of an older release."""
+        guess = variant in _UNTRAINED or variant.endswith("_deeper")
+        return not self.trained.get(variant, not guess)
+
     def support(self, metric: str, segment: str = "all") -> tuple[int, int] | None:
         """The smallest and largest support of a metric over its variants and cut-offs."""
         found = [each.support for key, each in self.measures.items() if key[1:3] == (metric, segment)]
         return (min(found), max(found)) if found else None
-
-
-def untrained(variant: str) -> bool:
-    return variant in UNTRAINED or variant.endswith("_deeper")
 
 
 def label(metric: str, k: int = 0) -> str:
@@ -136,9 +141,14 @@ def gather(rows: Iterable[dict]) -> dict[str, Scores]:
         key = (row["model"], row["variant"], row["metric"], row["segment"], row["k"])
         values.setdefault(key, []).append(row)
     models: dict[str, dict] = {}
+    trained: dict[str, dict[str, bool]] = {}
     for (model, *key), found in sorted(values.items()):
         models.setdefault(model, {})[tuple(key)] = _measure(found)
-    return {model: Scores(model, models[model]) for model in sorted(models, key=lambda name: (name != "increc", name))}
+        known = [row["trained"] for row in found if row.get("trained") is not None]
+        if known:
+            trained.setdefault(model, {})[key[0]] = any(known)
+    names = sorted(models, key=lambda name: (name != "increc", name))
+    return {model: Scores(model, models[model], trained.get(model, {})) for model in names}
 
 
 def read(root: str, day: date) -> dict[str, Scores]:

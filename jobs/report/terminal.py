@@ -130,7 +130,7 @@ def headline(console: Console, found: dict[str, Scores], day: date) -> None:
                 known = [each for each in measures if each]
                 if not known:
                     continue
-                plain = scores.untrained(variant)
+                plain = scored.untrained(variant)
                 texts = [scores.written(metric, each) for each in measures]
                 seeds, support = "" if plain else str(len(known[0].seeds)), numbers.count(known[0].support)
                 grids.add(grid, variant, seeds, *texts, support, style="dim" if plain else None)

@@ -49,10 +49,12 @@ def compare(model: str, reference: str, cells: Iterable[Cell], requests: int) ->
     for cell in cells:
         for variant, found in cell.read().items():
             seed = 0 if cell.variant == UNTRAINED else cell.seed
-            made.rows += [{"variant": variant, "seed": seed, **row} for row in averages(found)]
+            about = {"variant": variant, "seed": seed, "trained": cell.variant != UNTRAINED}
+            made.rows += [about | row for row in averages(found)]
             for one in _compared(model, found):
                 columns.setdefault(one.key, {}).setdefault(variant, []).append(_dense(one, requests))
-        made.rows += [{"variant": cell.variant, "seed": cell.seed, **row} for row in cell.cost or ()]
+        about = {"variant": cell.variant, "seed": cell.seed, "trained": True}
+        made.rows += [about | row for row in cell.cost or ()]
     for key in list(columns):  # each is let go once it is stacked: together they are as large as the sums
         variants = columns.pop(key)
         made.sums[key] = {

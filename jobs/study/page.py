@@ -114,7 +114,7 @@ def _rows(scored: Scores, compared: Comparison, keys: Sequence[tuple[str, str, i
     return [
         {
             "variant": variant,
-            "untrained": scores.untrained(variant),
+            "untrained": scored.untrained(variant),
             "reference": variant == compared.reference,
             "seeds": len(scored.seeds(variant)),
             "cells": [
@@ -147,7 +147,7 @@ def bars(scored: Scores, compared: Comparison) -> list[dict]:
         drawn = [
             Bar(name, each.value, each.low, each.high, f"{name}, {label}: {apart(metric, each)['apart']}")
             for name, each in sorted(intervals.items(), key=lambda one: -one[1].value)
-            if name != compared.reference and not scores.untrained(name) and each.value == each.value
+            if name != compared.reference and not scored.untrained(name) and each.value == each.value
         ]
         title = f"{label}, difference from {compared.reference}"
         found += [{"label": label, "chart": bar_chart(drawn, title)}] if drawn else []

@@ -50,11 +50,10 @@ def read(root: str, table: Table, day: date, columns: Sequence[str] | None = Non
         if day not in dates(root, table):
             raise MissingDataError(_absent(root, table, day))
         source = delta(root, table).to_pyarrow_dataset()
-        wanted = list(columns) if columns else [name for name in source.schema.names if name != "date"]
-        return source.to_table(columns=wanted, filter=pc.field("date") == day)
+        return source.to_table(columns=_selected(table, source.schema, columns), filter=pc.field("date") == day)
     source = dataset.dataset(files(root, table, day), filesystem=Root.of(root).filesystem)
-    check(table, source.schema)
-    return source.to_table(columns=list(columns) if columns else None)
+    check(table, _with_added(table, source.schema))
+    return source.to_table(columns=_selected(table, source.schema, columns))
 
 
 def stream(root: str, table: Table, day: date, columns: Sequence[str]) -> tuple[pa.RecordBatchReader, int]:
@@ -70,7 +69,8 @@ def stream(root: str, table: Table, day: date, columns: Sequence[str]) -> tuple[
     if day.isoformat() not in partitions and not any(delta_log.replacements(Root.of(root), table, day)):
         raise MissingDataError(_absent(root, table, day))
     source = held.to_pyarrow_dataset()
-    return source.scanner(columns=list(columns), filter=pc.field("date") == day, **SCAN).to_reader(), held.version()
+    selected = _selected(table, source.schema, columns)
+    return source.scanner(columns=selected, filter=pc.field("date") == day, **SCAN).to_reader(), held.version()
 
 
 def dates(root: str, table: Table) -> list[date]:
@@ -81,6 +81,12 @@ def dates(root: str, table: Table) -> list[date]:
     if not delta_log.exists(place, table):
         return []
     return sorted({date.fromisoformat(part["date"]) for part in delta(root, table).partitions()})
+
+
+def newest_date(root: str, table: Table, last: date, days: int | None = None) -> date | None:
+    """The newest date of a table at or before `last`, at most `days` before it; None if there is none."""
+    present = [day for day in dates(root, table) if day <= last and (days is None or (last - day).days <= days)]
+    return max(present, default=None)
 
 
 def delta(root: str, table: Table) -> DeltaTable:
@@ -186,6 +192,22 @@ def check(table: Table, schema: pa.Schema) -> None:
     """Raise a ContractError unless the schema has the table's columns with the table's types."""
     wanted = {field.name: _type_name(field.type) for field in table.schema}
     table.check_columns({field.name: _type_name(field.type) for field in schema}, wanted)
+
+
+def _selected(
+    table: Table, schema: pa.Schema, columns: Sequence[str] | None
+) -> dict[str, dataset.Expression] | list[str]:
+    """The columns to read; null for those that tables of an earlier release lack."""
+    names = list(columns) if columns else [name for name in _with_added(table, schema).names if name != "date"]
+    types = {column.name: column.type for column in table.columns if column.added and column.name not in schema.names}
+    if not types.keys() & set(names):
+        return names
+    return {name: pc.scalar(pa.scalar(None, types[name])) if name in types else pc.field(name) for name in names}
+
+
+def _with_added(table: Table, schema: pa.Schema) -> pa.Schema:
+    lacking = [column for column in table.columns if column.added and column.name not in schema.names]
+    return pa.schema([*schema, *(pa.field(column.name, column.type) for column in lacking)])
 
 
 def _absent(root: str, table: Table, day: date) -> str:

@@ -18,6 +18,9 @@ evaluations = Table(
         Column("k", pa.int32(), "The cut-off; 0 where the metric has none."),
         Column("value", pa.float64(), "The value; a share, not per cent.", nullable=True),
         Column("support", pa.int64(), "How many targets or requests it was averaged over."),
+        Column(
+            "trained", pa.bool_(), "Whether a model was trained for it; null: not known.", nullable=True, added=True
+        ),
     ),
 )
 

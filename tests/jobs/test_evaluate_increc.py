@@ -102,6 +102,7 @@ def test_the_rows_written(root, result):
     assert {variant for model, variant, *_ in rows if model == "increc"} == variants
     assert {k for model, *_, k in rows if model == "increc"} == {0, 100}  # 500 is above the 120 items
     assert rows["increc", "base", "inc", "all", 100]["seed"] == 1
+    assert {variant for (model, variant, *_), row in rows.items() if row["trained"] and model == "increc"} == {"base"}
     made_from = partitions.manifest(Root.of(root), evaluations_table, DAY)["made_from"]["increc"]
     assert made_from["logs/retrievals"] == 0
     assert made_from[f"models/increc/date={BEFORE}/base-seed1"] == {"samples": "x"}

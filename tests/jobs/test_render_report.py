@@ -237,7 +237,7 @@ def test_any_part_alone_makes_a_page(tmp_path, part, said):
 
 
 def test_only_rows_without_training_say_that_no_model_was_measured(tmp_path):
-    row = ("increc", "random", 0, "inc_filtered", "all", 500, 0.1, 10)
+    row = ("increc", "random", 0, "inc_filtered", "all", 500, 0.1, 10, False)
     tiny_root.put(tmp_path, "evaluations", DAY, [row])
     assert "No trained model was measured on 2024-03-01" in Page(render(tmp_path)[0]).text
 
@@ -247,7 +247,7 @@ def test_data_is_escaped(tmp_path):
     tiny_root.put_delta(tmp_path, "requests", DAY, named)
     tiny_root.put(tmp_path, "quality", DAY, [("requests", "<img src=x>", 1.0, None, True)])
     tiny_root.put(tmp_path, "evaluations", DAY, [
-        ("increc", "<b>full", 1, "inc_filtered", "all", k, 0.1, 10) for k in (10, 100)
+        ("increc", "<b>full", 1, "inc_filtered", "all", k, 0.1, 10, True) for k in (10, 100)
     ])  # fmt: skip
     html, _ = render(tmp_path)
     assert "<img src=x>" not in html

@@ -161,7 +161,8 @@ def put_scores(root) -> None:
     ]
     hccp += [("hccp", "full", 0, "auc", "all", 0, 0.625, 5000), ("hccp", "full", 0, "gauc", "all", 0, None, 0)]
     hccp += [("hccp", "full", 0, "milliseconds_p50", "all", 0, 1.75, 200)]
-    put(root, "evaluations", DAY, increc + hccp)
+    untrained = ("random", "hot_items", "incumbent")
+    put(root, "evaluations", DAY, [(*row, row[1] not in untrained) for row in increc + hccp])
 
 
 def put_value(root) -> None:

@@ -53,7 +53,7 @@ def model_section(model: str, scored: Scores | None, trained: Sequence[Trained],
         "title": TITLES[model],
         "verdict": verdict(scored) if scored else None,
         "evaluation": evaluation(scored) if scored else None,
-        "evaluated": sorted(name for name in scored.variants if not scores.untrained(name)) if scored else [],
+        "evaluated": sorted(name for name in scored.variants if not scored.untrained(name)) if scored else [],
         "measured_day": day - timedelta(1),
         "training": training(mine) if mine else None,
     }
@@ -77,8 +77,8 @@ def verdict(scored: Scores) -> dict | None:
 
     return {
         "label": scores.label(metric, k),
-        "trained": best([name for name in known if not scores.untrained(name)]),
-        "untrained": best([name for name in known if scores.untrained(name)]),
+        "trained": best([name for name in known if not scored.untrained(name)]),
+        "untrained": best([name for name in known if scored.untrained(name)]),
         "support": support(scored, metric),
     }
 
@@ -208,8 +208,8 @@ def support(scored: Scores, metric: str) -> str:
 
 def _numbered(scored: Scores) -> list[tuple[str, int, bool]]:
     """Variants with the number of their colour or dashes, the same in every picture of the model."""
-    trained = sorted(name for name in scored.variants if not scores.untrained(name))
-    plain = sorted(name for name in scored.variants if scores.untrained(name))
+    trained = sorted(name for name in scored.variants if not scored.untrained(name))
+    plain = sorted(name for name in scored.variants if scored.untrained(name))
     return [(name, n, False) for n, name in enumerate(trained)] + [(name, n, True) for n, name in enumerate(plain)]
 
 
@@ -226,7 +226,7 @@ def _table(scored: Scores, columns: list[tuple[str, str, int, str]]) -> dict:
         "rows": [
             {
                 "variant": variant,
-                "untrained": scores.untrained(variant),
+                "untrained": scored.untrained(variant),
                 "seeds": len(scored.seeds(variant)),
                 "cells": [
                     {
