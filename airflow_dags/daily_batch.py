@@ -58,8 +58,9 @@ failure: the rows that need no training are written. One after the other, since 
 `evaluations`, which an object store cannot lock: if the first fails, HCCP's evaluation and training wait too. |
 | `train_increc`, `train_hccp` | samples, items, item_stats, the checkpoint of D-1 | models | Out of memory: a \
 smaller preset or fewer `days`. A retry trains the date anew, from the model of D-1 if there is one. |
-| `export_models` | models of D, evaluations | SavedModels, item vectors, FAISS index | A model that is held back is \
-no failure: the log's last line says why. |
+| `export_models` | models of D and D-1, evaluations, request_scores | SavedModels, item vectors, FAISS index, \
+serving.json | A model that is held back, or does not replace the one that serves, is no failure: the log's last lines \
+say why. `python -m jobs.serve_model --previous` goes back to the model before. |
 | `render_report` | reports, and the tables' counts | the HTML page | Nothing depends on it; clear it alone. |
 
 Every log ends in one JSON line: rows written, seconds, and what was counted.

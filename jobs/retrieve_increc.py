@@ -1,15 +1,25 @@
-"""Retrieve for the date's requests with the newest published IncRec model of a date before it, as channel `increc`.
+"""Retrieve for the date's requests with the IncRec model that serves.
+
+Reads:  models/increc, logs/requests, logs/retrievals (which requests have any),
+        features/user_histories, logs/items (or, without, logs/impressions and
+        logs/conversions: which items are alive), ids/item_id where ids are text
+Writes: landing/retrievals/date=D/increc/, lists of the channel `increc`
+
+- Run ingest_logs and label_target_groups again for the date afterwards.
+- Where the lists were not served, do this in a copy of the root.
+
+In detail:
+
+The model is that of serving.json where it is of a date before this one, else the newest published one before it.
 
 Each labelable request, one with a list of another channel, gets the channel's first items by its history as logged,
-whatever the others returned, as beside them in serving. The rows land as a producer's do: ingest_logs, run again for
-the date, takes them into `retrievals`, and label_target_groups, run again, says what the channel found: of the ITG of
-before what became RTG. IncRec goes on learning and being judged by what the others miss: build_increc_samples and
-evaluate_increc leave the channel out. Every other job takes the lists for served ones, and HCCP learns that pre-ranking
-dropped them: where they were not served, do this in a copy of the root. As in evaluate_increc, labels of the model's
-last date may reach into this one. Run again the job replaces its own rows alone.
-
-Reads:  models/increc, logs/requests, logs/retrievals (which requests have any), features/user_histories
-Writes: landing/retrievals/date=D/increc/
+whatever the others returned, as beside them in serving. Items that are dead by the date are left out. The rows land
+as a producer's do, in the producer's names of columns and channels and text ids: ingest_logs, run again for the date,
+takes them into `retrievals`, and label_target_groups, run again, says what the channel found: of the ITG of before
+what became RTG. IncRec goes on learning and being judged by what the others miss: build_increc_samples and
+evaluate_increc leave the channel out. Every other job takes the lists for served ones, and HCCP learns that pre-
+ranking dropped them. As in evaluate_increc, labels of the model's last date may reach into this one. Run again the
+job replaces its own rows alone.
 """
 
 import argparse
@@ -23,10 +33,12 @@ from pyarrow import dataset
 
 from jobs.command import cli
 from jobs.command.cli import WorkFailedError
+from jobs.ingestion.producer_language import ProducerLanguage
 from models import batches
 from models.serving import load
+from models.serving.alive_items import AliveItems
 from models.serving.load import Published
-from schemas.storage import arrow, partitions
+from schemas.storage import arrow, id_texts, partitions
 from schemas.storage.root import Root
 from schemas.table import FLOATS, IDS, MissingDataError, landing, partition
 from schemas.tables.features import user_histories
@@ -38,8 +50,8 @@ _AT_ONCE = 32_768  # requests, whose ids are looked up among all of the date's
 
 def arg_parser() -> argparse.ArgumentParser:
     parser = cli.parser(__doc__)
-    parser.add_argument("--variant", default="full", help="of the model, <preset> or <preset>-<size>; default full")
-    parser.add_argument("--seed", type=cli.at_least(0), default=1, help="of the model, default 1")
+    parser.add_argument("--variant", help="take the newest of this <preset> or <preset>-<size>, not what serves")
+    parser.add_argument("--seed", type=cli.at_least(0), help="take the newest of this seed, not what serves")
     parser.add_argument("--items", type=cli.at_least(1), default=100, help="returned a request, default 100")
     parser.add_argument("--scenario", default=HOMEPAGE, help=f"of the requests, default {HOMEPAGE}")
     return parser
@@ -47,24 +59,29 @@ def arg_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
     root, place = arguments.root, Root.of(arguments.root)
+    language = ProducerLanguage.of(root, INCREC)
     folder = f"{landing(retrievals, day)}/{INCREC}"
-    require_others(place, day, folder)
-    directory = load.newest(root, "increc", arguments.variant, arguments.seed, day)
+    require_others(place, day, folder, language)
+    directory = load.chosen(root, "increc", arguments.variant, arguments.seed, day)
     cli.log(f"retrieving with {directory.place}")
-    asked, made_from = requests_of(root, day, arguments.scenario)
+    snapshot = arrow.Snapshot(root)
+    asked, made_from = requests_of(snapshot, day, arguments.scenario)
     made_from |= {
         directory.place: directory.manifest()["exported"]["checkpoint"],
         partition(user_histories, day): partitions.identity(place, user_histories, day),
     }
     settings = {"items": arguments.items, "scenario": arguments.scenario}
-    model = Published.load(directory)
-    with arrow.Writer(root, retrievals, day, folder, made_from, settings) as writer:
+    model, alive = Published.load(directory), AliveItems.of(snapshot, day)
+    made_from |= snapshot.versions
+    allowed = None if alive is None else alive.among(model.item_ids)
+    texts = id_texts.texts(root, "item_id", model.item_ids)
+    with arrow.Writer(root, language.table, day, folder + language.folder, made_from, settings) as writer:
         for rows in with_histories(root, day, asked):
-            writer.write(retrieved(model, rows, arguments.items))
+            writer.write(language.spoken(retrieved(model, rows, arguments.items, allowed), model.item_ids, texts))
     return {"rows_written": writer.manifest["rows"], "model": directory.place}
 
 
-def require_others(place: Root, day: date, folder: str) -> None:
+def require_others(place: Root, day: date, folder: str, language: ProducerLanguage) -> None:
     """Raise unless other channels are landed for the date, and no `increc` of a producer among them.
 
     Raises:
@@ -79,12 +96,11 @@ def require_others(place: Root, day: date, folder: str) -> None:
             "date, or ingest_logs would replace it by this channel alone"
         )
     for path in others:
-        channels = dataset.dataset(path, filesystem=place.filesystem).to_table(["channel"])["channel"]
-        if INCREC in pc.unique(channels).to_pylist():
+        if language.channel in language.channels_of(place, path):
             raise WorkFailedError(f"{path} has the channel {INCREC} already, as a producer served it; nothing to add")
 
 
-def requests_of(root: str, day: date, scenario: str) -> tuple[pa.Table, dict]:
+def requests_of(root: str | arrow.Snapshot, day: date, scenario: str) -> tuple[pa.Table, dict]:
     """request_id and user_id of the scenario's labelable requests, and the versions of the logs that say so."""
     lists, lists_version = arrow.stream(root, retrievals, day, ["request_id", "channel"])
     others = [batch.filter(pc.field("channel") != INCREC)["request_id"] for batch in lists]
@@ -117,9 +133,9 @@ def with_histories(root: str, day: date, asked: pa.Table) -> Iterator[pa.Table]:
         )
 
 
-def retrieved(model: Published, rows: pa.Table, most: int) -> pa.Table:
-    """A row of `retrievals` a request."""
-    positions_BK, scores_BK = model.retrieve(batches.decode(rows.drop_columns(["request_id"])), most)
+def retrieved(model: Published, rows: pa.Table, most: int, allowed: np.ndarray | None = None) -> pa.Table:
+    """A row of `retrievals` a request, of allowed items (bool [C]) alone."""
+    positions_BK, scores_BK = model.retrieve(batches.decode(rows.drop_columns(["request_id"])), most, allowed)
     there_BK = positions_BK >= 0
     offsets = pa.array(np.concatenate([[0], np.cumsum(there_BK.sum(axis=1))]), pa.int32())
     item_ids = pa.array(model.item_ids[positions_BK[there_BK]])

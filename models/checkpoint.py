@@ -44,6 +44,25 @@ class ModelDirectory:
     variant: str
     seed: int
 
+    @classmethod
+    def at(cls, root: str, place: str) -> "ModelDirectory":
+        """The directory at a place as `place` writes it.
+
+        Raises:
+            MissingDataError: the place is no model's.
+        """
+        parts = place.strip("/").split("/")
+        name = _NAME.fullmatch(parts[-1])
+        try:
+            if len(parts) != 4 or parts[0] != "models" or not name:
+                raise ValueError
+            day = date.fromisoformat(parts[2].removeprefix("date="))
+        except ValueError:
+            raise MissingDataError(
+                f"{place} is no model's place, should be models/MODEL/date=YYYY-MM-DD/VARIANT-seedSEED below the root"
+            ) from None
+        return cls(root, parts[1], day, name["variant"], int(name["seed"]))
+
     @property
     def place(self) -> str:
         """Relative to the root."""

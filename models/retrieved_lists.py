@@ -14,7 +14,7 @@ from schemas.tables.logs import retrievals
 from schemas.vocabulary import INCREC
 
 
-def retrieved_lists(root: str, day: date, request_ids: pa.Array) -> dict[str, Ragged]:
+def retrieved_lists(root: str | arrow.Snapshot, day: date, request_ids: pa.Array) -> dict[str, Ragged]:
     """Channel but `increc` -> what it had returned for each of these requests, read a batch at a time; by its name."""
     if not len(request_ids):
         return {}

@@ -45,7 +45,7 @@ class Candidates:
     conversions: np.ndarray
 
 
-def read(root: str, day: date, samples: pa.Table) -> Candidates:
+def read(root: str | arrow.Snapshot, day: date, samples: pa.Table) -> Candidates:
     """The candidates of these requests of a date.
 
     A request's candidates are the items of its retrievals over all channels and what it exposed, which is
@@ -104,7 +104,7 @@ class _Index:
         return requests * max(len(self._items), 1) + np.searchsorted(self._items, item_ids)
 
 
-def _scan(root: str, table: Table, day: date, wanted: pa.Array, columns: list[str]) -> pa.Table:
+def _scan(root: str | arrow.Snapshot, table: Table, day: date, wanted: pa.Array, columns: list[str]) -> pa.Table:
     """These columns of the wanted requests' rows of a Delta table, read a few thousand rows at a time."""
     if day not in arrow.dates(root, table):
         raise MissingDataError(f"{table.path} has no date {day} below {root}; evaluating needs the logs of the day")
@@ -137,7 +137,7 @@ def _sampled(samples: pa.Table) -> dict[str, np.ndarray]:
     }
 
 
-def _orders(root: str, day: date, wanted: pa.Array, index: _Index) -> tuple[np.ndarray, np.ndarray]:
+def _orders(root: str | arrow.Snapshot, day: date, wanted: pa.Array, index: _Index) -> tuple[np.ndarray, np.ndarray]:
     """Places in the output of pre-ranking and of the teacher's stage, each [N].
 
     A stage that let nothing through was logged all the same: nothing stands in for it.
@@ -154,7 +154,7 @@ def _orders(root: str, day: date, wanted: pa.Array, index: _Index) -> tuple[np.n
     return orders[Stage.PRE_RANKING], np.where(has_first, orders[first], orders[second])
 
 
-def _attributed(root: str, day: date, wanted: pa.Array, index: _Index) -> np.ndarray:
+def _attributed(root: str | arrow.Snapshot, day: date, wanted: pa.Array, index: _Index) -> np.ndarray:
     """Strength of the strongest action attributed to the request, from its RTG rows, [N]."""
     rows = _scan(root, target_groups, day, wanted, ["request_id", "item_id", "group", "action"])
     rows = rows.filter(pc.field("group") == str(TargetGroup.RTG))
@@ -163,7 +163,7 @@ def _attributed(root: str, day: date, wanted: pa.Array, index: _Index) -> np.nda
     return index.placed(requests, rows["item_id"].to_numpy(), strengths)
 
 
-def _popularity(root: str, day: date, item_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _popularity(root: str | arrow.Snapshot, day: date, item_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Trailing conversions and the popularity segment of each; an item without a row has none and is `tail`."""
     stats = arrow.read(root, item_stats, day, ["item_id", "conversions", "popularity"]).sort_by("item_id")
     known = stats["item_id"].to_numpy()

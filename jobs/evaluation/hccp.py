@@ -12,7 +12,7 @@ from jobs.command import cli
 from jobs.evaluation import candidates
 from jobs.evaluation import segments as scenarios
 from jobs.evaluation.candidates import Candidates
-from jobs.evaluation.evaluate import Measured
+from jobs.evaluation.evaluate import Measured, partition_states
 from jobs.evaluation.timing import one_core
 from models import batches, hashing
 from models.checkpoint import ModelDirectory
@@ -60,11 +60,14 @@ class Judge:
 
     def __init__(self, root: str, day: date, settings: Settings):
         self.root, self.day, self.settings = root, day, settings
+        self.snapshot = arrow.Snapshot(root)
+        self.states = partition_states(root, day, self.sources)
         samples = batches.chosen_samples(root, hccp_samples, day, _COLUMNS, settings.seed, settings.requests)
-        self._found = candidates.read(root, day, samples)
+        self._found = candidates.read(self.snapshot, day, samples)
         self._users = batches.decode(samples.select(["history_item_ids", "history_actions"]))
         self._cold = self._users["history_item_ids"].lengths < settings.cold_start_below
-        self._scenarios = self._acted_in(samples["request_id"].combine_chunks())
+        self.request_ids = samples["request_id"].combine_chunks()
+        self._scenarios = self._acted_in(self.request_ids)
         self._stats = arrow.read(root, item_stats, day, ["item_id", *hccp_inputs.COUNTS])
         self.requests = samples.num_rows
         self.counts = {"requests": self.requests, "candidates": len(self._found.item_ids)}
@@ -87,7 +90,7 @@ class Judge:
         """The candidates that were acted on, by the scenario of the action."""
         found, acted = np.full(len(self._found.item_ids), "", object), self._found.actions > 0
         targets = self._found.requests[acted], self._found.item_ids[acted]
-        found[acted] = scenarios.of_targets(self.root, self.day, request_ids, *targets)
+        found[acted] = scenarios.of_targets(self.snapshot, self.day, request_ids, *targets)
         return scenarios.segments(found)
 
     def model(self, directory: ModelDirectory) -> Hccp:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from jobs.command import cli
 from jobs.evaluation import segments as scenarios
-from jobs.evaluation.evaluate import Measured
+from jobs.evaluation.evaluate import Measured, partition_states
 from models import batches, hashing
 from models.batches import Batch
 from models.checkpoint import ModelDirectory
@@ -56,14 +56,16 @@ class Judge:
 
     def __init__(self, root: str, day: date, settings: Settings):
         self.root, self.day, self.settings = root, day, settings
+        self.snapshot = arrow.Snapshot(root)
+        self.states = partition_states(root, day, self.sources)
         columns = ["item_id", "conversions", "popularity"]
         self._stats = arrow.read(root, item_stats, day, columns).sort_by("item_id")
         self._catalogue = self._stats["item_id"].to_numpy()
         samples = batches.chosen_samples(root, increc_samples, day, _COLUMNS, settings.seed, settings.requests)
-        self._request_ids = samples["request_id"].combine_chunks()
+        self.request_ids = samples["request_id"].combine_chunks()
         self._rows = batches.decode(samples.drop_columns(["request_id"]))
         self._targets = targets_of(self._rows)
-        self._retrieved = retrieved_lists(root, day, self._request_ids)
+        self._retrieved = retrieved_lists(self.snapshot, day, self.request_ids)
         self._popularity = popularity_of(self._stats, self._targets.item_ids)
         self._cold = self._rows["history_item_ids"].lengths < settings.cold_start_below
         self._scenarios = self._acted_in()
@@ -73,7 +75,7 @@ class Judge:
 
     @property
     def requests(self) -> int:
-        return len(self._request_ids)
+        return len(self.request_ids)
 
     def measure(self, models: Sequence[ModelDirectory], untrained: bool = True) -> Measured:
         """What each model's inner products earn and, if `untrained`, every row that needs no training."""
@@ -95,17 +97,17 @@ class Judge:
     def _acted_in(self) -> dict[str, np.ndarray]:
         """The targets by the scenario in which they were acted on; what was exposed and no more is in none."""
         targets = self._targets
-        found = scenarios.of_targets(self.root, self.day, self._request_ids, targets.rows, targets.item_ids)
+        found = scenarios.of_targets(self.snapshot, self.day, self.request_ids, targets.rows, targets.item_ids)
         return scenarios.segments(np.where(targets.itg | targets.rtg, found, ""))
 
     @cached_property
     def _untrained(self) -> dict[str, Scorer]:
         settings, counts = self.settings, self._stats["conversions"].to_numpy()
-        users, item_ids = known_conversions(self.root, self.day, settings)
+        users, item_ids = known_conversions(self.snapshot, self.day, settings)
         columns = retrieval_metrics.locate(self._catalogue, item_ids)
         users, columns = users[columns >= 0], columns[columns >= 0]
         near = ItemNeighbours.fit(users, columns, len(counts), settings.neighbours, settings.longest_user)
-        keys = hashing.request_keys(self._request_ids.to_numpy(zero_copy_only=False), settings.seed)
+        keys = hashing.request_keys(self.request_ids.to_numpy(zero_copy_only=False), settings.seed)
         histories = self._rows["history_item_ids"]
         return untrained_baselines.scorers(keys, histories, self._retrieved, self._catalogue, counts, near)
 
@@ -143,7 +145,7 @@ def popularity_of(stats: pa.Table, item_ids: np.ndarray) -> np.ndarray:
     )
 
 
-def known_conversions(root: str, day: date, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+def known_conversions(root: str | arrow.Snapshot, day: date, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
     """(user_id, item_id) of the conversions of the days before that were logged before the date, oldest first.
 
     Of more than `neighbour_events` those of a share of the users, by a hash of the user, so that memory is bounded.

@@ -17,7 +17,9 @@ MOST = 5  # scenarios that get a segment, those with most targets: a platform ma
 _ACTED = [str(TargetGroup.RTG), str(TargetGroup.ITG)]
 
 
-def of_targets(root: str, day: date, request_ids: pa.Array, requests: np.ndarray, item_ids: np.ndarray) -> np.ndarray:
+def of_targets(
+    root: str | arrow.Snapshot, day: date, request_ids: pa.Array, requests: np.ndarray, item_ids: np.ndarray
+) -> np.ndarray:
     """The scenario of the strongest action on each target, object [T]; '' where the labels of the date have none.
 
     Args:

@@ -2,19 +2,21 @@
 
 Below the directory of a model that has vectors:
 
-    saved_model/user    serving_default(history_item_ids int64 [B, L], history_actions string [B, L],
+    saved_model/user/1  serving_default(history_item_ids int64 [B, L], history_actions string [B, L],
                         user_ids int64 [B]) -> vectors float32 [B, D]; histories as the tables hold them,
                         oldest first, padded behind with any id and the empty action
-    saved_model/item    serving_default(item_ids int64 [C]) -> vectors float32 [C, D]
+    saved_model/item/1  serving_default(item_ids int64 [C]) -> vectors float32 [C, D]
     item_vectors/       Parquet: item_id int64, vector list<float>, by item_id
     index.faiss         inner product over item_vectors; an entry's number is its position
     index_ids/          Parquet: position int64, item_id int64
 
 Below that of one whose network crosses user and item, so that it has none:
 
-    saved_model/scorer  serving_default(history_item_ids, history_actions as above, item_ids int64 [B, C])
-                        -> scores float32 [B, C]
+    saved_model/scorer/1  serving_default(history_item_ids, history_actions as above, item_ids int64 [B, C])
+                          -> scores float32 [B, C]
 
+The `1` is the version that TensorFlow Serving looks for below a model's base path. Vectors and index hold the items
+that are alive. Where the producer's ids are text, item_vectors and index_ids have a column `item_text`.
 Ids are int64 in every signature: a float32 keeps apart no ids above 2^24.
 """
 
@@ -34,10 +36,12 @@ from schemas.vocabulary import Action
 
 EXPORTED = ("saved_model", "item_vectors", "index.faiss", "index_ids")  # names in the model's directory
 RECALL_AT = 100
+VERSION = 1  # of each SavedModel; a directory holds one training, so there is never a second
 
 _FLAT_BELOW = 20_000  # items; below it an exact search takes less than a millisecond
 _TRAINING_VECTORS_PER_CELL = 64
 _TIE = 1e-6
+_TEXT = ("item_text", pa.string())
 _HISTORIES = (tf.TensorSpec((None, None), tf.int64), tf.TensorSpec((None, None), tf.string))
 _ITEMS_AT_ONCE = 65_536
 _LISTED = 50  # items a request that a scorer is compared on
@@ -80,20 +84,29 @@ class IndexQuality:
     queries: int
 
 
-def export(model: Towers, history_length: int, queries: np.ndarray, folder: Path) -> dict:
+def export(
+    model: Towers,
+    history_length: int,
+    queries: np.ndarray,
+    folder: Path,
+    item_ids: np.ndarray | None = None,
+    texts: pa.Array | None = None,
+) -> dict:
     """Write everything below a local folder; returns what a manifest says of it.
 
     Args:
         history_length: the longest history that the user tower takes; of a longer one its newest part counts.
         queries: float32 [Q, D], user vectors that the index is tuned and measured with.
+        item_ids: int64 [C], ascending, what vectors and index hold; all that the model knows if None.
+        texts: the producer's text of each; None where its ids are numbers.
     """
     write_towers(model, history_length, folder)
-    item_ids = np.sort(model.item_vocabulary)
+    item_ids = np.sort(model.item_vocabulary) if item_ids is None else item_ids
     starts = range(0, max(len(item_ids), 1), _ITEMS_AT_ONCE)
     vectors = np.concatenate([model.item_vectors(item_ids[start : start + _ITEMS_AT_ONCE]) for start in starts])
-    write_item_vectors(item_ids, vectors, folder)
+    write_item_vectors(item_ids, vectors, folder, texts)
     index, quality = build_index(vectors, queries)
-    write_index(index, item_ids, folder)
+    write_index(index, item_ids, folder, texts)
     return {"items": len(item_ids), "dimensions": vectors.shape[1], "index": asdict(quality)}
 
 
@@ -126,19 +139,25 @@ def export_scorer(model: Scorer, history_length: int, rows: Batch, folder: Path)
     asked = np.resize(model.item_vocabulary, (size(rows), min(_LISTED, len(model.item_vocabulary))))
     fed = fed_user(rows)
     del fed["user_ids"]
-    loaded = tf.saved_model.load(str(folder / "saved_model/scorer")).signatures["serving_default"]
+    loaded = load_saved_model(folder / "saved_model/scorer").signatures["serving_default"]
     served = loaded(**fed, item_ids=tf.constant(asked, tf.int64))["scores"].numpy()
     own = model.scores(rows, np.repeat(np.arange(len(asked)), asked.shape[1]), asked.ravel())
     return {"items": 0, "largest_difference": float(np.abs(served.ravel() - own).max(initial=0))}
 
 
 def _save(folder: Path, function, signature: list[tf.TensorSpec]) -> None:
-    """A SavedModel with one signature, which holds just the variables that it uses."""
+    """A SavedModel with one signature, below its version's folder; it holds just the variables that it uses."""
     module = tf.Module()
     module.vectors = tf.function(function, input_signature=signature)
     serving = module.vectors.get_concrete_function()
     module.held = tuple(serving.variables)
-    tf.saved_model.save(module, str(folder), signatures={"serving_default": serving})
+    tf.saved_model.save(module, str(folder / str(VERSION)), signatures={"serving_default": serving})
+
+
+def load_saved_model(folder: Path):
+    """The SavedModel in a folder, its newest numbered version; an older export lies in the folder itself."""
+    versions = [int(path.name) for path in folder.iterdir() if path.is_dir() and path.name.isdigit()]
+    return tf.saved_model.load(str(folder / str(max(versions)) if versions else folder))
 
 
 def action_codes(actions: tf.Tensor) -> tf.Tensor:
@@ -179,23 +198,27 @@ def fed_user(rows: Batch) -> dict[str, tf.Tensor]:
 
 def largest_difference(folder: Path, model: Towers, rows: Batch, item_ids: np.ndarray) -> float:
     """The largest difference between vectors of the SavedModels below a folder and the model's own."""
-    user, item = (tf.saved_model.load(str(folder / f"saved_model/{name}")) for name in ("user", "item"))
+    user, item = (load_saved_model(folder / f"saved_model/{name}") for name in ("user", "item"))
     users = user.signatures["serving_default"](**fed_user(rows))["vectors"].numpy() - model.user_vectors(rows)
     items = item.signatures["serving_default"](item_ids=tf.constant(item_ids, tf.int64))["vectors"].numpy()
     differences = [np.abs(users), np.abs(items - model.item_vectors(item_ids))]
     return float(max(difference.max(initial=0) for difference in differences))
 
 
-def write_item_vectors(item_ids: np.ndarray, vectors: np.ndarray, folder: Path) -> None:
+def write_item_vectors(item_ids: np.ndarray, vectors: np.ndarray, folder: Path, texts: pa.Array | None = None) -> None:
     """item_vectors/part-0.parquet, in the order given."""
-    schema, width = pa.schema([("item_id", ID), ("vector", FLOATS)]), vectors.shape[1]
+    width = vectors.shape[1]
+    schema = pa.schema([("item_id", ID), *(() if texts is None else [_TEXT]), ("vector", FLOATS)])
     (folder / "item_vectors").mkdir(parents=True)
     with parquet.ParquetWriter(folder / "item_vectors/part-0.parquet", schema, compression="zstd") as writer:
         for start in range(0, len(item_ids), _ITEMS_AT_ONCE):
             part = vectors[start : start + _ITEMS_AT_ONCE]
             offsets = pa.array(np.arange(len(part) + 1) * width, pa.int32())
             lists = pa.ListArray.from_arrays(offsets, pa.array(part.ravel(), pa.float32()))
-            writer.write_table(pa.table([item_ids[start : start + _ITEMS_AT_ONCE], lists], schema=schema))
+            columns = {"item_id": pa.array(item_ids[start : start + _ITEMS_AT_ONCE], ID), "vector": lists}
+            if texts is not None:
+                columns["item_text"] = texts.slice(start, _ITEMS_AT_ONCE)
+            writer.write_table(pa.table(columns).select(schema.names).cast(schema))
 
 
 def build_index(vectors: np.ndarray, queries: np.ndarray, at_least: float = 0.98) -> tuple[faiss.Index, IndexQuality]:
@@ -230,9 +253,11 @@ def recall(index: faiss.Index, queries: np.ndarray, last_scores: np.ndarray, dep
     return float(((scores >= last_scores - _TIE) & (positions >= 0)).mean())
 
 
-def write_index(index: faiss.Index, item_ids: np.ndarray, folder: Path) -> None:
+def write_index(index: faiss.Index, item_ids: np.ndarray, folder: Path, texts: pa.Array | None = None) -> None:
     """index.faiss, and index_ids/part-0.parquet that gives the item of each entry."""
     faiss.write_index(index, str(folder / "index.faiss"))
     rows = pa.table({"position": pa.array(np.arange(len(item_ids)), ID), "item_id": pa.array(item_ids, ID)})
+    if texts is not None:
+        rows = rows.append_column(pa.field(*_TEXT), texts)
     (folder / "index_ids").mkdir(parents=True)
     parquet.write_table(rows, folder / "index_ids/part-0.parquet", compression="zstd")

@@ -27,7 +27,32 @@ _ROWS_PER_GROUP = 8192
 _ROWS_PER_FILE = 32 * _ROWS_PER_GROUP
 
 
-def files(root: str, table: Table, day: date) -> list[str]:
+class Snapshot:
+    """A root whose Delta tables each have one version for a whole run; stands for the root's path in this module.
+
+    A table is opened when it is first read and stays at the version that it has then, whatever is committed later.
+    """
+
+    def __init__(self, root: str):
+        self._root = str(root)
+        self._opened: dict[str, DeltaTable | None] = {}
+
+    def __str__(self) -> str:
+        return self._root
+
+    def opened(self, table: Table) -> DeltaTable | None:
+        """The table at this run's version; None if it did not exist when the run first looked."""
+        if table.path not in self._opened:
+            self._opened[table.path] = _newest(self._root, table)
+        return self._opened[table.path]
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """Path -> version of the Delta tables that were read."""
+        return {path: held.version() for path, held in sorted(self._opened.items()) if held is not None}
+
+
+def files(root: str | Snapshot, table: Table, day: date) -> list[str]:
     """Paths of the Parquet files of one date, sorted, for `filesystem(root)`.
 
     Raises:
@@ -36,7 +61,7 @@ def files(root: str, table: Table, day: date) -> list[str]:
     return [info.path for info in storage.files(Root.of(root), table, day)]
 
 
-def read(root: str, table: Table, day: date, columns: Sequence[str] | None = None) -> pa.Table:
+def read(root: str | Snapshot, table: Table, day: date, columns: Sequence[str] | None = None) -> pa.Table:
     """One date of a table, in memory, without the `date` column.
 
     Args:
@@ -56,7 +81,7 @@ def read(root: str, table: Table, day: date, columns: Sequence[str] | None = Non
     return source.to_table(columns=_selected(table, source.schema, columns))
 
 
-def stream(root: str, table: Table, day: date, columns: Sequence[str]) -> tuple[pa.RecordBatchReader, int]:
+def stream(root: str | Snapshot, table: Table, day: date, columns: Sequence[str]) -> tuple[pa.RecordBatchReader, int]:
     """One date of a Delta table in batches that need not fit in memory together, and the version they are of.
 
     A date that was replaced by no rows is there too, and has none.
@@ -73,14 +98,13 @@ def stream(root: str, table: Table, day: date, columns: Sequence[str]) -> tuple[
     return source.scanner(columns=selected, filter=pc.field("date") == day, **SCAN).to_reader(), held.version()
 
 
-def dates(root: str, table: Table) -> list[date]:
+def dates(root: str | Snapshot, table: Table) -> list[date]:
     """The dates of a table that exist, sorted; none if the table does not exist."""
     place = Root.of(root)
     if table.storage == "parquet":
         return storage.dates(place, table)
-    if not delta_log.exists(place, table):
-        return []
-    return sorted({date.fromisoformat(part["date"]) for part in delta(root, table).partitions()})
+    held = _handle(root, table)
+    return sorted({date.fromisoformat(part["date"]) for part in held.partitions()}) if held else []
 
 
 def newest_date(root: str, table: Table, last: date, days: int | None = None) -> date | None:
@@ -89,15 +113,26 @@ def newest_date(root: str, table: Table, last: date, days: int | None = None) ->
     return max(present, default=None)
 
 
-def delta(root: str, table: Table) -> DeltaTable:
-    """The newest version of a Delta table: its version, history and files.
+def delta(root: str | Snapshot, table: Table) -> DeltaTable:
+    """The newest version of a Delta table, or that of a snapshot: its version, history and files.
 
     Raises:
         MissingDataError: there is no such table.
     """
+    held = _handle(root, table)
+    if held is None:
+        raise MissingDataError(f"there is no {table.path} below {Root.of(root).path}")
+    return held
+
+
+def _handle(root: str | Snapshot, table: Table) -> DeltaTable | None:
+    return root.opened(table) if isinstance(root, Snapshot) else _newest(root, table)
+
+
+def _newest(root: str, table: Table) -> DeltaTable | None:
     place = Root.of(root)
     if not delta_log.exists(place, table):
-        raise MissingDataError(f"there is no {table.path} below {place.path}")
+        return None
     return DeltaTable(f"{str(root).rstrip('/')}/{table.path}" if "://" in str(root) else place.at(table.path))
 
 

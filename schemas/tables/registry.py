@@ -13,6 +13,7 @@ TABLES = {
         samples.increc_samples,
         samples.hccp_samples,
         reports.evaluations,
+        reports.request_scores,
         reports.quality,
         reports.channel_value,
     )

@@ -24,6 +24,22 @@ evaluations = Table(
     ),
 )
 
+request_scores = Table(
+    name="request_scores",
+    layer="reports",
+    doc="What each model earned in one request of the date, in the metric that decides what serves.",
+    key=("model", "place", "request_id"),
+    columns=(
+        Column("model", pa.string(), "`increc` or `hccp`."),
+        Column("place", pa.string(), "The model's directory below the root."),
+        Column("request_id", pa.string(), "A request that the metric says something of."),
+        Column("metric", pa.string(), "As in evaluations; a model's is sum(numerator) / sum(denominator)."),
+        Column("k", pa.int32(), "The cut-off."),
+        Column("numerator", pa.float64(), "Targets of the request among the first k."),
+        Column("denominator", pa.float64(), "Targets of the request."),
+    ),
+)
+
 # Not among the dated tables: it lies in reports/studies/<study>/cells/<variant>-seed<seed>/, a folder a cell.
 study_values = Table(
     name="study_values",

@@ -3,13 +3,14 @@
 from argparse import Namespace
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jobs import evaluate_increc
+from jobs.evaluation import evaluate, table
 from jobs.evaluation import increc as judged
-from jobs.evaluation import table
 from models import batches, checkpoint, hashing
 from models.batches import Ragged
 from models.checkpoint import ModelDirectory
@@ -17,10 +18,13 @@ from models.increc import model as increc
 from models.increc import presets
 from models.item_vocabulary import Catalogue
 from models.retrieved_lists import retrieved_lists
+from schemas import serving
+from schemas.serving import Serving
 from schemas.storage import arrow, partitions
 from schemas.storage.root import Root
-from schemas.table import MissingDataError
+from schemas.table import ConflictError, MissingDataError
 from schemas.tables.reports import evaluations as evaluations_table
+from schemas.tables.reports import request_scores
 from schemas.tables.samples import increc_samples
 from tests.support.tiny_root import put, put_delta
 
@@ -273,3 +277,51 @@ def test_the_command_line(root, run_job):
     assert "has no date 2020-01-16" in error
     assert "Traceback" not in error
     assert run_job("evaluate_increc", "--root", root, "--date", "2020-01-15", "--requests", "0")[0] == 2
+
+
+def test_what_serves_is_measured_on_the_same_requests(root, result, capsys):
+    served, _ = write_model(root, "base", 7, DAY - timedelta(3))
+    serving.write(root, "increc", Serving(served.place, str(BEFORE), "put there by hand"))
+    before = arrow.read(root, evaluations_table, DAY)
+    try:
+        evaluate_increc.main(Namespace(root=root, requests=1000), DAY)
+    finally:
+        Path(root, "models/increc/serving.json").unlink()
+    assert f"{served.place} serves and is measured" in capsys.readouterr().err
+    assert arrow.read(root, evaluations_table, DAY).sort_by("variant").equals(before.sort_by("variant"))
+    rows = arrow.read(root, request_scores, DAY).to_pylist()
+    challenger = f"models/increc/date={BEFORE}/base-seed1"
+    assert {(row["place"], row["metric"], row["k"]) for row in rows} == {
+        (served.place, "inc", 100),
+        (challenger, "inc", 100),
+    }
+    kept = [row for row in rows if row["place"] == challenger]
+    assert sorted(row["request_id"] for row in kept) == [f"r{n:02}" for n in range(REQUESTS)]
+    _, figures = result
+    value = sum(row["numerator"] for row in kept) / sum(row["denominator"] for row in kept)
+    assert value == pytest.approx(figures["increc", "base", "inc", "all", 100]["value"])
+    made_from = partitions.manifest(Root.of(root), request_scores, DAY)["made_from"]["increc"]
+    assert {served.place, challenger, "logs/retrievals"} <= made_from.keys()
+
+
+def test_a_model_that_has_learned_from_the_date_is_not_measured_on_it(root, result, capsys):
+    served, _ = write_model(root, "base", 7, DAY)
+    serving.write(root, "increc", Serving(served.place, str(DAY), "put there by hand"))
+    try:
+        evaluate_increc.main(Namespace(root=root, requests=1000), DAY)
+    finally:
+        Path(root, "models/increc/serving.json").unlink()
+    assert "serves and is measured" not in capsys.readouterr().err
+
+
+def test_made_from_names_what_was_measured_whatever_is_committed_meanwhile(tmp_path):
+    for write in (write_samples, write_stats, write_logs):
+        write(tmp_path)
+    judge = judged.Judge(str(tmp_path), DAY, judged.Settings())
+    assert judge.counts["requests"] == REQUESTS
+    put_delta(tmp_path, "retrievals", DAY, [("r00", "late", ITEMS[:5].tolist(), [])])
+    assert evaluate.made_from(judge)["logs/retrievals"] == 0
+    assert judged.Judge(str(tmp_path), DAY, judged.Settings()).snapshot.versions["logs/retrievals"] == 1
+    write_samples(tmp_path, seed=2)
+    with pytest.raises(ConflictError, match=f"samples/increc_samples/date={DAY} .* was replaced while it was measured"):
+        evaluate.made_from(judge)

@@ -1,6 +1,7 @@
 """export_models and models/serving/export.py: what is published, what is held back, and that it serves the same."""
 
 import re
+import shutil
 from argparse import Namespace
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
@@ -8,24 +9,30 @@ from pathlib import Path
 
 import faiss
 import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow as tf
+from deltalake import write_deltalake
 from pyarrow import parquet
 
 from jobs import export_models
 from jobs.command.cli import WorkFailedError
+from jobs.evaluation import request_scores
 from jobs.evaluation import table as evaluations
 from models import checkpoint
 from models.batches import Ragged
 from models.checkpoint import ModelDirectory
+from models.evaluation.per_request import PerRequest
 from models.hccp import model as hccp
 from models.hccp import presets as hccp_presets
 from models.increc import model as increc
 from models.increc import presets as increc_presets
 from models.item_vocabulary import Catalogue
 from models.serving import export
+from schemas import serving
+from schemas.serving import Serving
 from schemas.table import ConflictError
-from tests.support.tiny_root import put
+from tests.support.tiny_root import put, put_delta
 
 DAY = date(2020, 1, 15)
 NOON = datetime(2020, 1, 15, 12, tzinfo=UTC)
@@ -108,7 +115,14 @@ def exported(request, root, counts):
 
 
 def test_both_passed(counts):
-    assert counts == {"rows_written": 300, "published": [DIRECTORIES["increc"], DIRECTORIES["hccp"]], "held_back": {}}
+    gate = counts["serving"]
+    assert {name: line.split(" serves now: nothing served before; ")[0] for name, line in gate.items()} == DIRECTORIES
+    assert counts == {
+        "rows_written": 300,
+        "published": [DIRECTORIES["increc"], DIRECTORIES["hccp"]],
+        "held_back": {},
+        "serving": gate,
+    }
 
 
 @pytest.mark.parametrize("users", [slice(0, 1), slice(0, 40), slice(27, 29)])
@@ -123,7 +137,7 @@ def test_the_user_tower_gives_the_models_vectors(exported, users):
             "history_actions": Ragged.of([[ACTIONS.index(one) + 1 for one in actions] for _, actions in histories]),
         }
     )
-    served = tf.saved_model.load(str(folder / "saved_model/user")).signatures["serving_default"](
+    served = tf.saved_model.load(str(folder / "saved_model/user/1")).signatures["serving_default"](
         history_item_ids=tf.constant([items + [7] * (width - len(items)) for items, _ in histories], tf.int64),
         history_actions=tf.constant([actions + [""] * (width - len(actions)) for _, actions in histories]),
         user_ids=tf.range(len(histories), dtype=tf.int64),
@@ -134,7 +148,7 @@ def test_the_user_tower_gives_the_models_vectors(exported, users):
 
 def test_the_item_tower_keeps_large_ids_apart(exported):
     folder, model = exported
-    tower = tf.saved_model.load(str(folder / "saved_model/item")).signatures["serving_default"]
+    tower = tf.saved_model.load(str(folder / "saved_model/item/1")).signatures["serving_default"]
     assert tower.structured_input_signature[1]["item_ids"].dtype == tf.int64
     asked = np.concatenate([ITEMS[::-1], [1, 2**62, -5]])  # and ids that the model does not know
     served = tower(item_ids=tf.constant(asked, tf.int64))["vectors"].numpy()
@@ -172,10 +186,55 @@ def test_the_manifest_says_what_was_exported_from_what(exported):
     )
 
 
+@pytest.fixture
+def of_text(tmp_path):
+    """An IncRec model of a root whose item ids are text; of its items every third is alive, and one it never saw."""
+    directory = write_model(tmp_path, "increc")
+    write_samples(tmp_path)
+    alive = [*ITEMS[::3].tolist(), 17]
+    put_delta(tmp_path, "items", DAY - timedelta(3), [(item, None) for item in ITEMS.tolist()])
+    put_delta(tmp_path, "items", DAY, [(item, None) for item in alive])
+    texts = {"id": ITEMS, "text": [f"sku-{n}" for n in range(len(ITEMS))], "first_date": [DAY] * len(ITEMS)}
+    write_deltalake(f"{tmp_path}/ids/item_id", pa.table(texts))
+    (tmp_path / "settings.toml").write_text('[ids]\nitem_id = "text"\n')
+    return directory
+
+
+def test_dead_items_leave_index_and_vectors_which_have_the_producers_ids(of_text):
+    exported = export_models.export(of_text, "passed")
+    folder, alive = Path(of_text.root, of_text.place), ITEMS[::3].tolist()
+    assert (exported["items"], exported["alive"]) == (50, f"logs/items of {DAY}")
+    assert exported["made_from"] == {"logs/items": 1}
+    for name, columns in (("item_vectors", ["item_id", "item_text", "vector"]),
+                          ("index_ids", ["position", "item_id", "item_text"])):  # fmt: skip
+        rows = parquet.read_table(folder / name)
+        assert rows.column_names == columns
+        assert rows["item_id"].to_pylist() == alive
+        assert rows["item_text"].to_pylist() == [f"sku-{n}" for n in range(0, 150, 3)]
+    assert faiss.read_index(str(folder / "index.faiss")).ntotal == 50
+
+
+def test_a_model_that_knows_no_living_item_is_not_exported(tmp_path):
+    directory = write_model(tmp_path, "increc")
+    write_samples(tmp_path)
+    put_delta(tmp_path, "impressions", DAY, [("r1", 17, 1, NOON)])
+    with pytest.raises(WorkFailedError, match="knows none of the 1 items of logs/impressions and logs/conversions of"):
+        export_models.export(directory, "passed")
+    assert "exported" not in directory.manifest()
+
+
+@pytest.mark.parametrize("at", ["user", "user/2"])
+def test_older_exports_without_and_those_with_version_folders_load(root, counts, tmp_path, at):
+    shutil.copytree(Path(root, DIRECTORIES["increc"], "saved_model/user/1"), tmp_path / at)
+    tower = export.load_saved_model(tmp_path / "user").signatures["serving_default"]
+    assert set(tower.structured_outputs) == {"vectors"}
+
+
 def test_exporting_again_gives_the_same(root, counts):
     names = [f"{place}/{name}" for place in DIRECTORIES.values() for name in ("index.faiss", "manifest.json")]
+    names += [f"models/{name}/serving.json" for name in DIRECTORIES]
     before = {name: Path(root, name).read_bytes() for name in names}
-    assert run(root) == counts
+    assert {**run(root), "serving": counts["serving"]} == counts
     assert before == {name: Path(root, name).read_bytes() for name in names}
 
 
@@ -199,9 +258,9 @@ def test_the_verdict(tmp_path, on_the_day, day_after, continued, passes, reason)
     for day, values in ((DAY, on_the_day), (DAY + timedelta(1), day_after)):
         if values:
             write_evaluation(tmp_path, day, "increc", "inc", *values)
-    passed, why = export_models.verdict(directory, "inc")
-    assert passed == passes
-    assert re.search(reason, why)
+    verdict = export_models.verdict(directory, "inc")
+    assert verdict.passed == passes
+    assert re.search(reason, verdict.why)
 
 
 def test_an_evaluation_without_a_common_k_holds_back(tmp_path):
@@ -214,9 +273,35 @@ def test_an_evaluation_without_a_common_k_holds_back(tmp_path):
         {**row, "variant": "full", "seed": 3, "k": 500, "value": 0.9},
     ]
     evaluations.replace_rows(str(tmp_path), DAY + timedelta(1), "increc", rows)
-    passed, why = export_models.verdict(directory, "inc")
-    assert not passed
-    assert "no K" in why
+    verdict = export_models.verdict(directory, "inc")
+    assert not verdict.passed
+    assert "no K" in verdict.why
+
+
+@pytest.mark.parametrize("passed_over", [None, "2020-01-14"])
+def test_models_of_the_day_before_are_judged_unless_a_person_passed_them_over(tmp_path, passed_over):
+    root, (early, before) = str(tmp_path), (DAY - timedelta(2), DAY - timedelta(1))
+    old, new = (ModelDirectory(root, "increc", day, "full", 3) for day in (early, before))
+    for directory in (old, new):
+        checkpoint.publish(checkpoint.open_directory(), directory, {"exported": {}})
+    serving.write(root, "increc", Serving(old.place, "2020-01-14", "by hand", None, passed_over))
+    write_evaluation(tmp_path, DAY, "increc", "inc", 0.3, 0.2)
+    hit = [PerRequest("inc", "all", 100, np.arange(2), np.ones(2), np.ones(2), np.ones(2, int))]
+    request_scores.replace_rows(root, DAY, "increc", pa.array(["r1", "r2"]), {old: hit, new: hit}, {})
+    assert run(tmp_path)["published"] == []
+    assert serving.read(root, "increc").place == (old if passed_over else new).place
+
+
+def test_a_catalogue_smaller_than_every_k_is_said_in_whole_sentences(tmp_path):
+    directory = ModelDirectory(str(tmp_path), "increc", DAY, "full", 3)
+    checkpoint.publish(checkpoint.open_directory(), directory, {})
+    row = {"metric": "in_catalogue", "segment": "all", "k": 0, "value": 0.5, "support": 9}
+    rows = [{**row, "variant": "random", "seed": 0}, {**row, "variant": "full", "seed": 3}]
+    evaluations.replace_rows(str(tmp_path), DAY + timedelta(1), "increc", rows)
+    assert export_models.verdict(directory, "inc").why == (
+        "the evaluation of 2020-01-16 measured it, but no inc@K: its K are 100, 500, 1000, and a catalogue of fewer "
+        "than 100 items has no first 100 to look among. Nothing says whether it stands above random, so it is held back"
+    )
 
 
 def test_what_fails_its_check_leaves_what_was_there(root, counts, monkeypatch):
@@ -273,5 +358,5 @@ def test_a_large_catalogue_gets_lists_and_enough_probes(monkeypatch):
 
 
 def test_nothing_to_export_is_no_failure(tmp_path, capsys):
-    assert run(tmp_path) == {"rows_written": 0, "published": [], "held_back": {}}
+    assert run(tmp_path) == {"rows_written": 0, "published": [], "held_back": {}, "serving": {}}
     assert f"no model dated {DAY}" in capsys.readouterr().err

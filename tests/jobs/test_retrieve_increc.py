@@ -5,7 +5,9 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 from pyarrow import parquet
 
 from jobs import (
@@ -22,7 +24,9 @@ from jobs.simulator.landing import land
 from jobs.simulator.settings import World
 from models import batches, checkpoint
 from models.increc import model as increc
-from models.serving.load import newest
+from models.serving.load import chosen, newest
+from schemas import serving
+from schemas.serving import Serving
 from schemas.storage import arrow
 from schemas.table import MissingDataError
 from schemas.tables.labels import target_groups
@@ -64,7 +68,7 @@ def publish(root, **made):
     folder = checkpoint.open_directory()
     manifest = directory.manifest()
     export_models.copy(directory, folder)
-    exported = export_models.exported_to(folder, model, rows) | {"checkpoint": "c0ffee"}
+    exported = export_models.exported_to(folder, model, rows, directory) | {"checkpoint": "c0ffee"}
     checkpoint.publish(folder, directory, manifest | {"exported": exported})
     return directory
 
@@ -149,6 +153,39 @@ def test_the_newest_published_model_before_the_date_retrieves(tmp_path):
     write_model(tmp_path, variant="na", day=BEFORE)
     with pytest.raises(MissingDataError, match=rf"not published: models/increc/date={BEFORE}/na-seed1$"):
         newest(str(tmp_path), "increc", "na", 1, DAY)
+
+
+def test_the_model_that_serves_retrieves_unless_a_variant_or_a_later_date_is_asked_for(tmp_path):
+    root = str(tmp_path)
+    served = publish(tmp_path, variant="base", day=BEFORE - timedelta(2))
+    newer = publish(tmp_path, variant="full")
+    assert chosen(root, "increc", None, None, DAY) == newer
+    serving.write(root, "increc", Serving(served.place, str(BEFORE), "put there by hand"))
+    assert chosen(root, "increc", None, None, DAY) == served
+    assert chosen(root, "increc", "full", None, DAY) == newer
+    with pytest.raises(MissingDataError, match="no published models/increc/date=D/full-seed1 before 2020-01-12"):
+        chosen(root, "increc", None, None, served.day)  # it has learned from the date
+    write_model(tmp_path, variant="base", day=served.day)  # trained anew, and not exported since
+    assert chosen(root, "increc", None, None, DAY) == newer
+
+
+def test_no_dead_item_is_retrieved_and_rows_speak_the_producers_language(tmp_path):
+    write_logs(tmp_path)
+    put_delta(tmp_path, "items", BEFORE, [(item, None) for item in ITEMS.tolist()])
+    alive = ITEMS[::40].tolist()
+    put_delta(tmp_path, "items", DAY, [(item, None) for item in alive])
+    publish(tmp_path, variant="full")
+    texts = {"id": ITEMS, "text": [f"sku-{n}" for n in range(len(ITEMS))], "first_date": [DAY] * len(ITEMS)}
+    write_deltalake(f"{tmp_path}/ids/item_id", pa.table(texts))
+    columns = '{ request_id = "rid", item_ids = "skus", channel = "path:source" }'
+    (tmp_path / "settings.toml").write_text(f'[ids]\nitem_id = "text"\n[logs.retrievals]\ncolumns = {columns}\n')
+    assert retrieve(tmp_path, "--items", "5")["rows_written"] == 11
+    rows = landed(tmp_path, f"{FOLDER}/source=increc")
+    assert rows.column_names == ["rid", "skus", "scores"]
+    assert {tuple(sorted(row)) for row in rows["skus"].to_pylist()} == {("sku-0", "sku-40", "sku-80")}
+    assert {len(row) for row in rows["scores"].to_pylist()} == {3}
+    assert all(row == sorted(row, reverse=True) for row in rows["scores"].to_pylist())
+    assert retrieve(tmp_path, "--items", "5")["rows_written"] == 11  # its own folder is no other channel's
 
 
 def test_without_histories_or_other_channels_nothing_lands(tmp_path):

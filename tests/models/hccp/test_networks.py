@@ -116,7 +116,7 @@ def test_a_network_without_vectors_is_trained_measured_and_served(tmp_path, monk
     assert directory.manifest()["exported"].items() >= exported.items()
     folder = Path(root, directory.place)
     assert not (folder / "item_vectors").exists()
-    scorer = tf.saved_model.load(str(folder / "saved_model/scorer")).signatures["serving_default"]
+    scorer = tf.saved_model.load(str(folder / "saved_model/scorer/1")).signatures["serving_default"]
     item_ids, model = funnel.item_ids[:7], hccp.load(directory)
     served = scorer(
         history_item_ids=tf.constant([[*funnel.item_ids[3:5], 0]], tf.int64),
