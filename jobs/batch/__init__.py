@@ -1,0 +1,1 @@
+"""The jobs of a day, in order, and which of them are up to date."""
