@@ -132,7 +132,7 @@ def _validate(found: Check, arguments: argparse.Namespace, day: date) -> None:
     store = Store(session("check_landing"), arguments.root)
     try:
         with landing.unreadable_files_named():
-            found.outcomes = validation.validate_all(store, arguments.root, list(landed.values()), day)
+            found.outcomes, _ = validation.validate_all(store, arguments.root, list(landed.values()), day)
         if all(table.optional or table in landed for table in LOGS):
             _judge(found.outcomes, arguments, day)
     except (ContractError, WorkFailedError) as fault:

@@ -99,11 +99,13 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     published = {**settings, LANDED: files_landed}
     try:
         with landing.unreadable_files_named():
-            outcomes = validation.validate_all(store, root, [found for found in landed.values() if found], day)
+            outcomes, id_texts = validation.validate_all(
+                store, root, [found for found in landed.values() if found], day
+            )
             for outcome in outcomes.values():
                 quarantine.write(store, outcome, day, settings)
             check(arguments, outcomes, day)
-            recorded_ids.record(store, root, outcomes.values(), day, settings)
+            recorded_ids.record(store, root, id_texts, day, settings)
             publish_one = partial(publish, store, root, day=day, settings=published)
             with ThreadPoolExecutor(validation.AT_ONCE) as pool:
                 rows = pool.map(publish_one, outcomes.values())

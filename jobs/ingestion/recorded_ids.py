@@ -17,6 +17,8 @@ from schemas.tables.ids import IDS
 
 _ATTEMPTS = 3
 
+IdTexts = dict[str, DataFrame]  # `user_id`, `item_id` -> id, text of the kept rows
+
 
 def texts(outcomes: Collection[Outcome], name: str) -> DataFrame | None:
     """id, text of every kept row's ids, each once; cached. None if no log has the column as text.
@@ -36,17 +38,20 @@ def texts(outcomes: Collection[Outcome], name: str) -> DataFrame | None:
     return whole.select(F.xxhash64("text").alias("id"), "text").cache()
 
 
-def collisions(store: Store, outcomes: Collection[Outcome]) -> Collisions:
+def all_texts(outcomes: Collection[Outcome]) -> IdTexts:
+    """The `texts` of each id column that some log has as text; asked once, since Spark does not know them again."""
+    found = {name: texts(outcomes, name) for name in IDS}
+    return {name: pairs for name, pairs in found.items() if pairs is not None}
+
+
+def collisions(store: Store, id_texts: IdTexts) -> Collisions:
     """The ids of kept rows that more than one text has: column -> id -> (the text that has it, the texts to refuse).
 
     The text in `ids/` has its id; of a date's new texts the smallest.
     """
     found: dict[str, dict[int, tuple[str, list[str]]]] = {}
-    for name, table in IDS.items():
-        pairs = texts(outcomes, name)
-        if pairs is None:
-            continue
-        held = _held(store, table)
+    for name, pairs in id_texts.items():
+        held = _held(store, IDS[name])
         known = pairs.join(held.select("id", F.col("text").alias("held")), on="id", how="left")
         several = known.groupBy("id").agg(
             F.min("text").alias("least"), F.max("text").alias("greatest"), F.max("held").alias("held")
@@ -69,14 +74,12 @@ def joined(one: Collisions, other: Collisions) -> Collisions:
     return found
 
 
-def record(store: Store, root: str, outcomes: Collection[Outcome], day: date, settings: dict) -> dict[str, int]:
+def record(store: Store, root: str, id_texts: IdTexts, day: date, settings: dict) -> dict[str, int]:
     """Add the ids of kept rows that are new, or known of later dates alone; returns how many by column."""
     written = {}
-    for name, table in IDS.items():
-        pairs = texts(outcomes, name)
-        if pairs is not None:
-            with store.root.locked(f"ids-{name}"):
-                written[name] = _record(store, root, table, pairs, day, settings)
+    for name, pairs in id_texts.items():
+        with store.root.locked(f"ids-{name}"):
+            written[name] = _record(store, root, IDS[name], pairs, day, settings)
     return written
 
 

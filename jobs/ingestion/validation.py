@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from jobs.ingestion import landing, recorded_ids
 from jobs.ingestion.known_requests import known_requests
 from jobs.ingestion.landing import Landed
+from jobs.ingestion.recorded_ids import IdTexts
 from jobs.ingestion.result import Outcome, validate
 from jobs.ingestion.rules import Collisions
 from schemas.storage.days import dates_between
@@ -38,18 +39,20 @@ def recorded(settings: RootSettings) -> dict:
     return changed | ({"logs": logs} if logs else {})
 
 
-def validate_all(store: Store, root: str, landed: Collection[Landed], day: date) -> dict[str, Outcome]:
-    """Table name -> what became of its rows.
+def validate_all(store: Store, root: str, landed: Collection[Landed], day: date) -> tuple[dict[str, Outcome], IdTexts]:
+    """Table name -> what became of its rows, and the texts of their ids.
 
     Where ids are text, rows are looked at again until no two kept ones have the same id and other texts.
     """
     earlier = _earlier_requests(root, day, next(iter(landed)).settings)
     outcomes = _validate(store, root, landed, earlier, day, {})
     refused: Collisions = {}
-    while more := recorded_ids.collisions(store, outcomes.values()):
+    id_texts = recorded_ids.all_texts(outcomes.values())
+    while more := recorded_ids.collisions(store, id_texts):
         refused = recorded_ids.joined(refused, more)
         outcomes = _validate(store, root, landed, earlier, day, refused)
-    return outcomes
+        id_texts = recorded_ids.all_texts(outcomes.values())
+    return outcomes, id_texts
 
 
 def _validate(
