@@ -1,4 +1,4 @@
-"""What to do about conversions that arrive after their date was labelled, as an Airflow DAG of its own.
+"""What to do about rows of the logs that arrive after their date was labelled, as an Airflow DAG of its own.
 
 Imports airflow, the standard library and `airflow_dags.tasks` only, as daily_batch does.
 """
@@ -10,12 +10,13 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 from airflow_dags.tasks import POLICY, ROOT_PARAM, interval_bound, python_job, spark_job
 
 DOC = """
-### Late conversions
+### Late rows of the logs
 
-A producer adds a file to the landing folder of the event's date. Every day this takes the last `look_back_days` dates
-that end at D = T - `maturity_days`: those whose landing folders have other files than were ingested are ingested again,
-the labels that this changes are merged, and the samples made from older labels are built again. A date that is in
-step is skipped, so on most days little is done. Labels are looked after on every labelled date up to D, however old.
+A producer adds a file to the landing folder of the rows' date. Every day this takes the last `look_back_days` dates
+that end at D = T - `maturity_days`. Those whose landing folders changed are ingested again. Late requests, retrievals,
+impressions and conversions change the labels they touch; what was made from older inputs is built again. A date that is
+in step is skipped, so on most days little is done. A row of the oldest of these dates can change the labels of the
+`maturity_days` before it: their samples are looked after as well. Labels are, on every labelled date up to D.
 
 Needs what `daily_batch` needs, and its `root` and `maturity_days`. Start it when `daily_batch` is done: both
 write the labels.
@@ -25,11 +26,11 @@ write the labels.
 | `ingest_logs` | landing | logs, quarantine, quality | As in `daily_batch`. One date that fails keeps no other from \
 being ingested; the log ends by naming those that failed, and what comes after it waits until they are in step: land \
 what is missing, or run the job for them with `--accept-changes`, and clear the task. |
-| `relabel_late` | conversions and their changes, requests, retrievals, impressions, target_groups | target_groups | \
-Another run wrote the same date: let Airflow try again. Late requests, retrievals or impressions are not its \
-business: clear `label_target_groups` of their date in `daily_batch`. |
-| `build_increc_samples`, `build_hccp_samples`, `build_channel_value` | as in `daily_batch` | what was made from older \
-labels | A missing input names the task to clear. One date that fails keeps no other from being built. |
+| `relabel_late` | requests, retrievals, impressions, conversions and their changes, target_groups | target_groups | \
+Another run wrote the same date: let Airflow try again. |
+| `build_user_histories`, `build_increc_samples`, `build_hccp_samples`, `build_channel_value` | as in `daily_batch` | \
+what was made from older inputs | A missing input names the task to clear. One date that fails keeps no other from \
+being built. |
 """
 
 PARAMS = {
@@ -39,14 +40,17 @@ PARAMS = {
 }
 
 
-def dates(interval_start: datetime, params: dict) -> str:
-    """The last `look_back_days` dates, of which D is the last."""
+def dates(interval_start: datetime, params: dict, before: int = 0) -> str:
+    """The last `look_back_days` dates, of which D is the last, and so many before them."""
     last = interval_bound(interval_start) - timedelta(days=params["maturity_days"])
-    return f"{last - timedelta(days=params['look_back_days'] - 1):%Y-%m-%d}..{last:%Y-%m-%d}"
+    first = last - timedelta(days=params["look_back_days"] - 1 + before)
+    return f"{first:%Y-%m-%d}..{last:%Y-%m-%d}"
 
 
-STALE = ["--root", "{{ params.root }}", "--date", "{{ dates(data_interval_start, params) }}", "--stale"]
+LATE = ["--root", "{{ params.root }}", "--date", "{{ dates(data_interval_start, params) }}", "--stale"]
 LAST = ["--root", "{{ params.root }}", "--date", "{{ dates(data_interval_start, params).split('..')[1] }}"]
+# A row of the first late date can change labels of the dates whose windows hold it.
+STALE = [*LATE[:3], "{{ dates(data_interval_start, params, params.maturity_days) }}", "--stale"]
 
 with DAG(
     "late_conversions",
@@ -57,10 +61,12 @@ with DAG(
     doc_md=DOC,
     **POLICY,
 ) as dag:
-    ingest = spark_job("ingest_logs", STALE)
+    ingest = spark_job("ingest_logs", LATE)
     relabel = spark_job("relabel_late", LAST)
+    histories = spark_job("build_user_histories", STALE)
     increc_samples = spark_job("build_increc_samples", STALE)
     hccp_samples = spark_job("build_hccp_samples", STALE)
     value = python_job("build_channel_value", STALE)
 
-    ingest >> relabel >> [increc_samples, hccp_samples, value]
+    ingest >> relabel >> [histories, value]
+    histories >> [increc_samples, hccp_samples]

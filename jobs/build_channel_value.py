@@ -56,7 +56,8 @@ WITH touched AS MATERIALIZED (
 ),
 lists AS (
     SELECT channel, count(*) FILTER (len(item_ids) > 0) AS requests, sum(len(item_ids)) AS retrieved
-    FROM retrievals SEMI JOIN (SELECT request_id FROM requests WHERE scenario = $scenario) USING (request_id)
+    FROM retrievals
+    SEMI JOIN (SELECT request_id FROM requests WHERE list_contains($scenarios, scenario)) USING (request_id)
     GROUP BY channel
 ),
 exposed AS (
@@ -95,7 +96,7 @@ ORDER BY channels.channel = '', channels.channel, cells.scenario NULLS FIRST,
 """
 
 
-stale = partial(stale_dates, made=[channel_value], source=target_groups)
+stale = partial(stale_dates, made=[channel_value])
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -111,7 +112,8 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
             rows, made_from[table.path] = arrow.stream(root, table, day, columns)
             connection.register(table.name, rows)
         labelling = delta_log.settings(Root.of(root), target_groups, day, made_from[target_groups.path])
-        value = connection.sql(_VALUE, params={"scenario": labelling["scenario"]}).to_arrow_table()
+        scenarios = labelling.get("scenarios") or [labelling["scenario"]]  # older labels have one
+        value = connection.sql(_VALUE, params={"scenarios": scenarios}).to_arrow_table()
     value = value.cast(channel_value.schema)
     written = arrow.write(root, channel_value, day, value, made_from, {"labelling": labelling})["rows"]
     return {"rows_written": written}

@@ -4,11 +4,12 @@ Levels: purchased, clicked, exposed (all of the request's impressions, by in-sce
 ranking let through and was not exposed, denser near the top), filtered (40 of what was retrieved and pre-ranking
 dropped, uniformly). Where the stage `shadow_ranking` is logged, what it scored of what pre-ranking dropped has level
 shadow instead of filtered: all of it, placed among the ranked items by the ranker's score. A conversion is in-scenario
-when it names the request, or was made in its scenario on an item it exposed. Window, attribution and scenario are those
-recorded when the date was labelled.
+when it names the request, or was made in its scenario on an item it exposed. Window, attribution and scenarios are
+those recorded when the date was labelled. A row has the request's attributes as `context_...`, and its user's as of
+the newest snapshot of the 30 days before as `profile_...`.
 
-Reads:  logs/requests, logs/retrievals, logs/stages, logs/impressions, logs/conversions, labels/target_groups,
-        features/user_histories
+Reads:  logs/requests, logs/retrievals, logs/stages, logs/impressions, logs/conversions, logs/users (may be absent),
+        labels/target_groups, features/user_histories
 Writes: samples/hccp_samples, one row per labelled request with an impression and a ranking or re_ranking row
 """
 
@@ -20,8 +21,10 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.command import cli
-from jobs.funnel.attribution import attribute, dates_around, of_date, strongest
+from jobs.funnel.attribution import of_date, strongest
+from jobs.funnel.context import Context
 from jobs.funnel.histories import with_history
+from jobs.funnel.labelling import Labelling
 from jobs.funnel.levels import FILTERED, RANKED, leveled
 from schemas.storage.lineage import stale_dates
 from schemas.storage.session import session
@@ -34,7 +37,7 @@ from schemas.vocabulary import Action, Stage, TargetGroup
 
 _BEHIND_ALL = 2**31 - 1
 
-stale = partial(stale_dates, made=[hccp_samples], source=target_groups)
+stale = partial(stale_dates, made=[hccp_samples])
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -48,24 +51,25 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     store = Store(session("build_hccp_samples"), arguments.root)
     store.require(day, requests, retrievals, stages, impressions, conversions, target_groups)
     groups = store.read(target_groups, day)
-    labelling = store.labelled(target_groups, day)
-    hours, scenario = labelling["window_hours"], labelling["scenario"]
-    first, last = dates_around(day, hours)
-    around = store.read(requests, first, last).where(F.col("scenario") == scenario)
-    events = store.read(conversions, day, last)
-    attributed = of_date(attribute(events, around, hours, labelling["attribution"]), day)
-
-    asked = around.where(F.col("date") == day).select("request_id", "user_id", "request_time")
-    feedback = with_feedback(store.read(impressions, day), attributed, scenario)
+    settings_of_labels = store.labelled(target_groups, day)
+    labelling = Labelling.recorded(settings_of_labels)
+    targets, attributed = labelling.attributed(store, day)
+    targets = targets.where(F.col("date") == day).drop("date")
+    of_targets = of_date(attributed, day, labelling.time_zone).join(
+        targets.select("request_id", "request_scenario"), on="request_id", how="inner"
+    )
+    feedback = with_feedback(store.read(impressions, day), of_targets)
     passed = store.read(stages, day)
     lists = logged_lists(store.read(retrievals, day), passed)
-    funnel = asked.join(attributed_actions(groups), on="request_id", how="inner")
+    funnel = targets.drop("request_scenario").join(attributed_actions(groups), on="request_id", how="inner")
     for part in (feedback, lists):
         funnel = funnel.join(part, on="request_id", how="inner")
     funnel = with_shadow(funnel, passed)
-    rows = samples(leveled(funnel, arguments.seed), store.read(user_histories, day))
-    settings = {"seed": arguments.seed, "labelling": labelling, "ranked": RANKED, "filtered": FILTERED}
-    return {"rows_written": store.replace(hccp_samples, day, rows.select(*hccp_samples.names), settings)}
+    context = Context.of(store, day)
+    rows = samples(leveled(funnel, arguments.seed), store.read(user_histories, day)).select(*hccp_samples.names)
+    sizes = {"ranked": RANKED, "filtered": FILTERED}
+    settings = {"seed": arguments.seed, "labelling": settings_of_labels, **sizes, **context.settings}
+    return {"rows_written": store.replace(hccp_samples, day, context.join(rows), settings)}
 
 
 def attributed_actions(groups: DataFrame) -> DataFrame:
@@ -78,14 +82,19 @@ def attributed_actions(groups: DataFrame) -> DataFrame:
     return groups.groupBy("request_id").agg(_actions(acted).alias("attributed"))
 
 
-def with_feedback(impressions: DataFrame, attributed: DataFrame, scenario: str) -> DataFrame:
+def with_feedback(impressions: DataFrame, attributed: DataFrame) -> DataFrame:
     """One row per request with an impression, its items by their strongest in-scenario action.
+
+    Args:
+        impressions: the rows of `impressions`.
+        attributed: what `attribute` returns for the date's requests, with `request_scenario`.
 
     `purchased`, `clicked`, `exposed`: its shown items whose action is a purchase, another one, none; `in_scenario`:
     a map from every item with such an action, shown or not.
     """
+    conversion = ("request_id", "item_id", "action", "event_time", "event_id", "scenario", "named", "request_scenario")
     rows = impressions.select("request_id", "item_id", "position").unionByName(
-        attributed.select("request_id", "item_id", "action", "event_time", "event_id", "scenario", "named"),
+        attributed.select(*conversion),
         allowMissingColumns=True,
     )
     shown, bought = F.col("shown"), F.col("action") == Action.PURCHASE.value
@@ -95,7 +104,7 @@ def with_feedback(impressions: DataFrame, attributed: DataFrame, scenario: str) 
         .agg(
             F.count("position").alias("impressions"),
             strongest(F.col("named")).alias("naming"),
-            strongest(F.col("named") | (F.col("scenario") == scenario)).alias("inside"),
+            strongest(F.col("named") | (F.col("scenario") == F.col("request_scenario"))).alias("inside"),
         )
         .withColumn("shown", F.col("impressions") > 0)
         .withColumn("action", F.when(shown, F.col("inside.action")).otherwise(F.col("naming.action")))

@@ -4,7 +4,10 @@ Items are ordered by strongest action, then earliest, then item_id; at most 10 E
 item that the channel `increc` alone returned counts as ITG, exposed or not: IncRec learns what the other channels miss,
 and would unlearn what it finds.
 
-Reads:  logs/requests, labels/target_groups, features/user_histories
+A row has the request's attributes as `context_...`, and its user's as of the newest snapshot of the 30 days before
+as `profile_...`.
+
+Reads:  logs/requests, logs/users (may be absent), labels/target_groups, features/user_histories
 Writes: samples/increc_samples
 """
 
@@ -17,6 +20,7 @@ from pyspark.sql import functions as F
 
 from jobs.command import cli
 from jobs.funnel.attribution import strength
+from jobs.funnel.context import Context
 from jobs.funnel.histories import with_history
 from schemas.storage.lineage import stale_dates
 from schemas.storage.session import session
@@ -30,7 +34,7 @@ from schemas.vocabulary import INCREC, TargetGroup
 KEPT = {TargetGroup.ETG: 10, TargetGroup.RTG: 20, TargetGroup.ITG: 20}
 
 
-stale = partial(stale_dates, made=[increc_samples], source=target_groups)
+stale = partial(stale_dates, made=[increc_samples])
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -44,9 +48,11 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     store.require(day, requests, target_groups)
     groups, asked = store.read(target_groups, day), store.read(requests, day)
     labelling = store.labelled(target_groups, day)
-    rows = samples(groups, asked, store.read(user_histories, day))
-    settings = {"labelling": labelling, "kept": {str(group): kept for group, kept in KEPT.items()}}
-    return {"rows_written": store.replace(increc_samples, day, rows.select(*increc_samples.names), settings)}
+    context = Context.of(store, day)
+    rows = samples(groups, asked, store.read(user_histories, day)).select(*increc_samples.names)
+    kept = {str(group): kept for group, kept in KEPT.items()}
+    settings = {"labelling": labelling, "kept": kept, **context.settings}
+    return {"rows_written": store.replace(increc_samples, day, context.join(rows), settings)}
 
 
 def samples(groups: DataFrame, asked: DataFrame, histories: DataFrame) -> DataFrame:

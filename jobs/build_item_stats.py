@@ -5,8 +5,9 @@ one pseudo-conversion an item, so that no item has 0 and the table sums to 1. `p
 ties by smaller item_id; `top` is the shortest head that reaches 50 % of them, `middle` until 80 %, `tail` the rest
 and every item without a conversion.
 
-Reads:  logs/impressions, logs/conversions, logs/items (may be absent)
-Writes: features/item_stats, one row per item of `items` and of the logs so far
+Reads:  logs/impressions and logs/conversions of the 60 days before the date, the newest snapshot of logs/items at or
+        before it (may be absent)
+Writes: features/item_stats, one row per item of that snapshot and of those logs
 """
 
 import argparse
@@ -16,13 +17,17 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.command import cli
+from schemas.storage.arrow import newest_date
+from schemas.storage.days import midnight
 from schemas.storage.session import session
+from schemas.storage.settings import RootSettings
 from schemas.storage.spark import Store
 from schemas.tables.features import item_stats
 from schemas.tables.logs import conversions, impressions, items
 from schemas.vocabulary import Action, Popularity
 
 DAYS = 14
+KNOWN_DAYS = 60  # an item that neither the snapshot nor the logs of these days have has ended
 TOP_SHARE, MIDDLE_SHARE = 0.5, 0.8
 
 
@@ -32,20 +37,22 @@ def arg_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
     store = Store(session("build_item_stats"), arguments.root)
+    time_zone = RootSettings.of(store.root).time_zone
     eve = day - timedelta(days=1)
     for log in (impressions, conversions):
         if not store.has_date(log, eve):
             first_of_all = store.read_all(log).where(F.col("date") < day).isEmpty()
             store.require(day if first_of_all else eve, log)
-    midnight = F.lit(day).cast("timestamp")
-    shown = store.read_all(impressions).where(F.col("date") < day)
-    acted = store.read_all(conversions).where((F.col("date") < day) & (F.col("logged_time") < midnight))
+    first = day - timedelta(days=KNOWN_DAYS)
+    shown = store.read(impressions, first, eve)
+    acted = store.read(conversions, first, eve).where(F.col("logged_time") < F.lit(midnight(day, time_zone)))
     known = shown.select("item_id").union(acted.select("item_id"))
-    if store.has(items):
-        known = known.union(store.read_all(items).where(F.col("date") <= day).select("item_id"))
+    if (snapshot := newest_date(arguments.root, items, day)) is not None:
+        known = known.union(store.read(items, snapshot).select("item_id"))
     rows = stats(known.distinct(), shown.where(_trailing(day)), acted.where(_trailing(day)))
-    written = store.replace(item_stats, day, rows, {"days": DAYS, "top": TOP_SHARE, "middle": MIDDLE_SHARE})
-    return {"rows_written": written}
+    shares = {"top": TOP_SHARE, "middle": MIDDLE_SHARE}
+    settings = {"days": DAYS, "known_days": KNOWN_DAYS, **shares, "time_zone": time_zone}
+    return {"rows_written": store.replace(item_stats, day, rows, settings)}
 
 
 def stats(known: DataFrame, shown: DataFrame, acted: DataFrame) -> DataFrame:

@@ -4,7 +4,8 @@ ETG: the item was exposed. RTG: it was acted on and some channel had retrieved i
 channel had. A conversion belongs to the request it names, otherwise to the user's latest target request (or to
 every one) whose window it falls in; windows cross midnight. A request without any retrieval cannot be labelled
 and is counted as `unlabelable`; a conversion inside no window is counted as `unattributed`. The labels are `mature`
-if the conversions log reaches to the end of the last window.
+if the conversions log reaches to the end of the last window. Target requests are those of --scenario, else of the
+scenarios that settings.toml names.
 
 Reads:  logs/requests, logs/retrievals, logs/impressions, logs/conversions
 Writes: labels/target_groups, the whole date anew; rows of reports/quality: the shares of unlabelable requests and of
@@ -18,6 +19,7 @@ from jobs.command import cli
 from jobs.funnel.labelling import Labelling, label
 from jobs.quality.labels import record
 from schemas.storage.session import session
+from schemas.storage.settings import RootSettings
 from schemas.storage.spark import Store
 from schemas.tables.labels import target_groups
 from schemas.tables.logs import conversions, impressions, requests, retrievals
@@ -29,18 +31,26 @@ def arg_parser() -> argparse.ArgumentParser:
     parser.add_argument("--window-hours", type=cli.at_least(1), default=24, help="default 24")
     usual = str(Attribution.LAST_REQUEST)
     parser.add_argument("--attribution", choices=[*map(str, Attribution)], default=usual, help=f"default {usual}")
-    parser.add_argument("--scenario", default=HOMEPAGE, help=f"the target requests' scenario, default {HOMEPAGE}")
+    parser.add_argument(
+        "--scenario", action="append", help=f"target scenario, repeatable; default {HOMEPAGE} or settings.toml's"
+    )
     return parser
 
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
     store = Store(session("label_target_groups"), arguments.root)
-    labelling = Labelling(arguments.window_hours, arguments.attribution, arguments.scenario)
+    root_settings = RootSettings.of(store.root)
+    scenarios = tuple(arguments.scenario or root_settings.scenarios)
+    labelling = Labelling(arguments.window_hours, arguments.attribution, scenarios, root_settings.time_zone)
     store.require(day, requests, retrievals, impressions, conversions)
     settings = labelling.settings(store, day)
     labels = label(store, day, labelling)
     rows_written = store.replace(target_groups, day, labels.rows, settings)
-    requests_of_day = labels.targets.count()
+    requests_by_scenario = dict(labels.targets.groupBy("request_scenario").count().collect())
+    requests_of_day = sum(requests_by_scenario.values())
+    for scenario in scenarios:
+        if scenario not in requests_by_scenario:
+            cli.log(f"label_target_groups {day}: {without_requests(store, day, scenario)}")
     unlabelable = requests_of_day - labels.labelable.count()
     unattributed = labels.attributed.where("request_id IS NULL").count()
     labels.unpersist()
@@ -51,6 +61,13 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
         "mature": settings["mature"],
         **record(arguments.root, day, requests_of_day, unlabelable),
     }
+
+
+def without_requests(store: Store, day: date, scenario: str) -> str:
+    """One line about a target scenario that no request of the date has."""
+    present = sorted(row.scenario for row in store.read(requests, day).select("scenario").distinct().collect())
+    known = f"the requests' scenarios are {', '.join(present)}" if present else "the date has no request at all"
+    return f"no request has the target scenario {scenario!r}; {known}"
 
 
 if __name__ == "__main__":

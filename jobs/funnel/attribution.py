@@ -1,23 +1,40 @@
 """Which target request a conversion belongs to, and which of its actions is the strongest."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from schemas.storage.days import bounds, dates_between, local_date
 from schemas.vocabulary import Action, Attribution
 
 _EVENT = ("event_id", "user_id", "item_id", "action", "event_time", "scenario", "request_id")
+CLOCK_SKEW = timedelta(minutes=5)  # a named conversion may be so much earlier than its request
+_TICK = timedelta(microseconds=1)
 
 
-def dates_around(day: date, window_hours: int) -> tuple[date, date]:
-    """The first and last date whose requests or conversions can matter to the labels of `day`."""
-    days = timedelta(days=-(-window_hours // 24))
-    return day - days, day + days
+def window_end(day: date, window_hours: int, time_zone: str) -> datetime:
+    """The instant at which the last window that can open on a date ends."""
+    return bounds(day, time_zone)[1] + timedelta(hours=window_hours)
+
+
+def conversion_dates(day: date, window_hours: int, time_zone: str) -> list[date]:
+    """The dates whose conversions can belong to a request of `day`."""
+    first, last = bounds(day, time_zone)[0] - CLOCK_SKEW, window_end(day, window_hours, time_zone) - _TICK
+    return dates_between(local_date(first, time_zone), local_date(last, time_zone))
+
+
+def request_dates(day: date, window_hours: int, time_zone: str) -> list[date]:
+    """The dates whose requests can have a conversion that could otherwise belong to a request of `day`."""
+    first = bounds(day, time_zone)[0] - CLOCK_SKEW - timedelta(hours=window_hours)
+    last = window_end(day, window_hours, time_zone) + CLOCK_SKEW
+    return dates_between(local_date(first, time_zone), local_date(last, time_zone))
 
 
 def attribute(conversions: DataFrame, requests: DataFrame, window_hours: int, attribution: str) -> DataFrame:
     """Give each conversion to the target requests it belongs to.
+
+    A conversion may name a request that is up to five minutes later: the two clocks may differ by that.
 
     Args:
         conversions: columns of the table `conversions`.
@@ -40,17 +57,20 @@ def attribute(conversions: DataFrame, requests: DataFrame, window_hours: int, at
     return known.select(*columns).unionByName(unnamed.select(*columns))
 
 
-def of_date(attributed: DataFrame, day: date) -> DataFrame:
+def of_date(attributed: DataFrame, day: date, time_zone: str) -> DataFrame:
     """Of what `attribute` returns the conversions that belong to a request of this date."""
-    midnight = F.lit(day).cast("timestamp")
-    after = F.lit(day + timedelta(1)).cast("timestamp")
-    return attributed.where((F.col("request_time") >= midnight) & (F.col("request_time") < after))
+    begin, end = bounds(day, time_zone)
+    return attributed.where((F.col("request_time") >= F.lit(begin)) & (F.col("request_time") < F.lit(end)))
 
 
-def in_window(window_hours: int) -> Column:
-    """Whether event_time lies in the request's window, lower bound included, upper bound not."""
+def in_window(window_hours: int, skew: timedelta = timedelta(0)) -> Column:
+    """Whether event_time lies in the request's window, lower bound included, upper bound not.
+
+    Args:
+        skew: how much earlier than the request event_time may be.
+    """
     end = F.col("request_time") + F.expr(f"INTERVAL {window_hours} HOURS")
-    return (F.col("event_time") >= F.col("request_time")) & (F.col("event_time") < end)
+    return (F.col("event_time") + F.lit(skew) >= F.col("request_time")) & (F.col("event_time") < end)
 
 
 def strength(action: Column) -> Column:
@@ -83,9 +103,9 @@ def _named(events: DataFrame, targets: DataFrame, window_hours: int) -> DataFram
     claims = targets.groupBy("request_id", "user_id").agg(F.collect_list("request_time").alias("times"))
     # Most events name no request: a join would bring them all to the task that has the null key.
     joined = events.where("request_id IS NOT NULL").join(claims, on=["request_id", "user_id"], how="left")
-    so_far = F.filter("times", lambda time: time <= F.col("event_time"))
+    so_far = F.filter("times", lambda time: time <= F.col("event_time") + F.lit(CLOCK_SKEW))
     joined = joined.withColumn("request_time", F.array_max(so_far)).drop("times")
-    joined = joined.withColumn("named", F.coalesce(in_window(window_hours), F.lit(False)))
+    joined = joined.withColumn("named", F.coalesce(in_window(window_hours, CLOCK_SKEW), F.lit(False)))
     without = events.where("request_id IS NULL").withColumn("named", F.lit(False))
     return joined.unionByName(without, allowMissingColumns=True)
 

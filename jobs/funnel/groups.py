@@ -11,18 +11,19 @@ def touches(targets: DataFrame, impressions: DataFrame, attributed: DataFrame) -
     """One row per impression of a target request and per conversion that belongs to one.
 
     Args:
-        targets: request_id, user_id of the target requests.
+        targets: request_id, user_id, request_scenario of the target requests.
         impressions: request_id, item_id, position; of any request.
         attributed: what `attribute` returns of the conversions that belong to a request of the targets' date.
 
     Returns:
-        request_id, user_id, item_id, and either position, or action, event_time, event_id and scenario.
+        request_id, user_id, request_scenario, item_id, and either position, or action, event_time, event_id and
+        scenario.
     """
     rows = impressions.select("request_id", "item_id", "position").unionByName(
         attributed.select("request_id", "item_id", "action", "event_time", "event_id", "scenario"),
         allowMissingColumns=True,
     )
-    return rows.join(targets.select("request_id", "user_id"), on="request_id", how="inner")
+    return rows.join(targets.select("request_id", "user_id", "request_scenario"), on="request_id", how="inner")
 
 
 def channel_hits(retrievals: DataFrame, touched: DataFrame) -> DataFrame:
@@ -51,7 +52,8 @@ def group_items(touched: DataFrame, retrievals: DataFrame) -> DataFrame:
     """
     rows = touched.unionByName(channel_hits(retrievals, touched), allowMissingColumns=True).repartition("request_id")
     items = rows.groupBy("request_id", "item_id").agg(
-        F.max("user_id").alias("user_id"),  # a hit has none
+        F.max("user_id").alias("user_id"),  # a hit has none, nor a scenario
+        F.max("request_scenario").alias("request_scenario"),
         F.min("position").alias("position"),
         strongest().alias("best"),
         F.count("action").cast("int").alias("actions"),

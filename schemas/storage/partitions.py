@@ -45,8 +45,19 @@ def files(root: Root, table: Table, day: date) -> list[fs.FileInfo]:
 
 def identity(root: Root, table: Table, day: date) -> str:
     """Names one state of a partition; what a manifest's `made_from` holds for a Parquet input."""
-    text = json.dumps(manifest(root, table, day), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return _identity(manifest(root, table, day))
+
+
+def identity_at(root: Root, folder: str) -> str | None:
+    """The identity of the partition in a folder, as `made_from` names it; None if it is gone."""
+    try:
+        return _identity(json.loads(root.read_text(f"{folder}/{MANIFEST}")))
+    except FileNotFoundError:
+        return None
+
+
+def _identity(manifest_of_partition: dict) -> str:
+    return hashlib.sha256(json.dumps(manifest_of_partition, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def dates(root: Root, table: Table) -> list[date]:

@@ -69,7 +69,7 @@ class Store:
             for day in days:  # Spark has listed the files by now, and keeps to them
                 if partitions.identity(self.root, table, day) != self.made_from[partition(table, day)]:
                     raise ConflictError(f"{partition(table, day)} was replaced while its files were listed; run again")
-            frame = frame.withColumn("date", F.col("date").cast("date"))
+            frame = with_added(table, frame.withColumn("date", F.col("date").cast("date")))
         check(table, frame.drop("date"))
         return frame
 
@@ -125,7 +125,8 @@ class Store:
 
     def read_at(self, table: Table, version: int) -> DataFrame:
         """Every row that a Delta table had at a version, with its `date` column."""
-        return self.spark.read.format("delta").option("versionAsOf", version).load(self.uri(table.path))
+        frame = self.spark.read.format("delta").option("versionAsOf", version).load(self.uri(table.path))
+        return with_added(table, frame)
 
     def update(self, table: Table, day: date, there: DataFrame, wanted: DataFrame, settings: dict) -> int:
         """Turn rows of one date of a Delta table into others, in one commit that changes only what differs.
@@ -159,6 +160,7 @@ class Store:
                 DeltaTable.forPath(self.spark, self.uri(table.path))
                 .alias("target")
                 .merge(changes.alias("change"), f"target.date = DATE'{day}' AND {same}")
+                .withSchemaEvolution()
                 .whenMatchedDelete(f"change.{_GONE}")
                 .whenMatchedUpdate(set=values)
                 .whenNotMatchedInsert(values=values)
@@ -230,9 +232,7 @@ class Store:
             raise MissingDataError(f"there is no {table.path} below {self.root.path}")
         if table.path not in self.made_from:
             self.made_from[table.path] = delta_log.version(self.root, table)
-        return (
-            self.spark.read.format("delta").option("versionAsOf", self.made_from[table.path]).load(self.uri(table.path))
-        )
+        return self.read_at(table, self.made_from[table.path])
 
     def _replace_delta(self, table: Table, day: date, frame: DataFrame, settings: dict, where: str = "") -> int:
         write = (
@@ -241,7 +241,7 @@ class Store:
             .mode("overwrite")
             .partitionBy("date")
             .option("replaceWhere", where or f"date = '{day}'")
-            .option("mergeSchema", str(table.open).lower())
+            .option("mergeSchema", str(table.grows).lower())
             .option("userMetadata", self._recorded(day, settings))
         )
         return self._commit(table, day, lambda: write.save(self.uri(table.path)))
@@ -293,6 +293,12 @@ def _digest(frame: DataFrame) -> tuple[int, Decimal | None]:
 
 def _quoted(names: Iterable[str]) -> list[str]:
     return [f"`{name.replace('`', '``')}`" for name in names]
+
+
+def with_added(table: Table, frame: DataFrame) -> DataFrame:
+    """The frame with nulls for the columns that tables of an earlier release lack."""
+    lacking = [column for column in table.columns if column.added and column.name not in frame.columns]
+    return frame.withColumns({column.name: F.lit(None).cast(sql_type(column.type)) for column in lacking})
 
 
 def check(table: Table, frame: DataFrame) -> None:

@@ -21,5 +21,6 @@ target_groups = Table(
         Column("actions", pa.int32(), "Number of attributed conversions of the item."),
         Column("channels", STRINGS, "Names of the channels that retrieved the item, sorted."),
         Column("position", pa.int32(), "Smallest position it was exposed at.", nullable=True),
+        Column("request_scenario", pa.string(), "The target request's scenario.", added=True),
     ),
 )

@@ -1,8 +1,16 @@
-"""What the two models learn from: one row a request, lists parallel."""
+"""What the two models learn from: one row a request, lists parallel.
+
+Both tables are open: `context_<attribute>` and `profile_<attribute>` follow the contract's columns.
+"""
 
 import pyarrow as pa
 
 from schemas.table import FLOATS, ID, IDS, STRINGS, TIME, Column, Table
+
+# Further columns of both tables: attributes of the request's row, and of the user's in the newest `users` snapshot of
+# a date before the request's that is at most this many days old.
+CONTEXT, PROFILE = "context_", "profile_"
+PROFILE_DAYS = 30
 
 _HISTORY = (
     Column("history_item_ids", IDS, "Items the user acted on before the request, oldest first."),
@@ -20,6 +28,7 @@ def _group(name: str, meaning: str) -> tuple[Column, Column]:
 increc_samples = Table(
     name="increc_samples",
     layer="samples",
+    open=True,
     doc="Labelled requests with at least one acted item, for the incremental retrieval channel.",
     key=("request_id",),
     columns=(
@@ -37,6 +46,7 @@ increc_samples = Table(
 hccp_samples = Table(
     name="hccp_samples",
     layer="samples",
+    open=True,
     doc="Labelled requests with items from every stage of the funnel, for the pre-ranker.",
     key=("request_id",),
     columns=(

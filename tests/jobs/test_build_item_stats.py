@@ -15,9 +15,11 @@ def on(day, hour=12):
 
 def test_counts_by_hand(spark, tmp_path):
     """DAY-1: item 1 shown twice, 5 conversions; item 2: 3; item 3: 2. DAY-14: item 4 once. DAY-15: item 5, too old.
-    DAY itself: item 6 is of no count and unknown. Item 7 is only in `items`. Item 8's one row of DAY-1 was logged at
-    DAY's midnight: not known before the date began. A late row of item 1 does not count either.
-    Conversions 5+3+2+1 = 11 over items 1, 2, 3, 4, 5, 7 (6 of them): probabilities (n + 1) / 17.
+    DAY itself: item 6 is of no count and unknown. Item 7 is only in the newest `items`, item 11 in an older
+    snapshot; item 9 was last shown 60 days before, item 10 acted on 61: 10 and 11 have ended.
+    Item 8's one row of DAY-1 was logged at DAY's midnight: not known before the date began. A late row of item 1 does
+    not count either.
+    Conversions 5+3+2+1 = 11 over items 1, 2, 3, 4, 5, 7, 9 (7 of them): probabilities (n + 1) / 18.
     Shares ahead: item 1 0, item 2 5/11 < .5: top; item 3 8/11: middle; item 4 10/11: tail."""
     before = DAY - timedelta(days=1)
     number = iter(range(99))
@@ -34,15 +36,20 @@ def test_counts_by_hand(spark, tmp_path):
     put(spark, tmp_path, "conversions", DAY, [acted(DAY, 6)])
     put(spark, tmp_path, "conversions", DAY - timedelta(days=14), [acted(DAY - timedelta(days=14), 4)])
     put(spark, tmp_path, "conversions", DAY - timedelta(days=15), [acted(DAY - timedelta(days=15), 5)])
+    old, oldest = DAY - timedelta(days=60), DAY - timedelta(days=61)
+    put(spark, tmp_path, "impressions", old, [("o", 9, 1, on(old))])
+    put(spark, tmp_path, "conversions", oldest, [acted(oldest, 10)])
+    put(spark, tmp_path, "items", old, [(11, None)])
     put(spark, tmp_path, "items", before, [(1, None), (7, 3)])
 
-    assert job.main(flags(job, tmp_path, DAY), DAY) == {"rows_written": 6}
+    assert job.main(flags(job, tmp_path, DAY), DAY) == {"rows_written": 7}
     found = {row[0]: row[1:] for row in rows_of(spark, tmp_path, "item_stats", DAY)}
     assert found == {
-        1: (2, 3, 1, 5, pytest.approx(6 / 17), "top"),
-        2: (0, 3, 0, 3, pytest.approx(4 / 17), "top"),
-        3: (0, 0, 1, 2, pytest.approx(3 / 17), "middle"),
-        4: (0, 1, 0, 1, pytest.approx(2 / 17), "tail"),
-        5: (0, 0, 0, 0, pytest.approx(1 / 17), "tail"),
-        7: (0, 0, 0, 0, pytest.approx(1 / 17), "tail"),
+        1: (2, 3, 1, 5, pytest.approx(6 / 18), "top"),
+        2: (0, 3, 0, 3, pytest.approx(4 / 18), "top"),
+        3: (0, 0, 1, 2, pytest.approx(3 / 18), "middle"),
+        4: (0, 1, 0, 1, pytest.approx(2 / 18), "tail"),
+        5: (0, 0, 0, 0, pytest.approx(1 / 18), "tail"),
+        7: (0, 0, 0, 0, pytest.approx(1 / 18), "tail"),
+        9: (0, 0, 0, 0, pytest.approx(1 / 18), "tail"),
     }

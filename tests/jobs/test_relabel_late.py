@@ -1,14 +1,16 @@
-"""Late conversions: whatever the order in which they arrive, the end is that of labelling from scratch."""
+"""Late rows of any log: whatever the order in which they arrive, the end is that of labelling from scratch."""
 
 import random
 from datetime import timedelta
 
 import pytest
 
-from jobs import build_increc_samples, label_target_groups, relabel_late
-from schemas.storage import arrow
+from jobs import build_increc_samples, build_user_histories, label_target_groups, relabel_late
+from schemas.storage import arrow, delta_log
+from schemas.storage.spark import Store
 from schemas.table import MissingDataError
 from schemas.tables.logs import conversions
+from schemas.tables.registry import TABLES
 from schemas.tables.samples import increc_samples
 from tests.support import worked_example as example
 from tests.support.generated_logs import DAYS, generated, oracle, put_logs
@@ -18,6 +20,7 @@ from tests.support.project import LONG
 # Each schedule takes a minute of Spark. The first is the unusual one: the worked example has the defaults.
 SCHEDULES = [(seed, *((36, "every_request"), (24, "last_request"))[seed % 2]) for seed in range(20 if LONG else 1)]
 DAY_2 = example.DAY + timedelta(days=1)
+MADE_FROM = ("logs/requests", "logs/retrievals", "logs/impressions", "labels/target_groups")
 
 
 def relabel(root, day) -> dict:
@@ -96,25 +99,69 @@ def test_without_labels_it_says_what_to_run(spark, tmp_path):
         relabel(tmp_path, example.DAY)
 
 
+@pytest.mark.parametrize(
+    ("name", "late", "expected"),
+    [
+        # r3 had been shown item 3 alone: item 5, acted on, was exposed too.
+        ("impressions", ("r3", 5, 2, example.at("23:30:01")), {("r3", 5, "ETG"), ("r3", 5, "RTG")}),
+        # A channel that returned item 9 for r1 makes it RTG.
+        ("retrievals", ("r1", "als", [9], []), {("r1", 9, "RTG")}),
+        # A request of u1 at 11:59 takes the cart of 11:59:59, item 9, from r1; it has no list, so no label.
+        ("requests", ("r0", 1, "homepage", example.at("11:59")), set()),
+    ],
+)
+def test_a_late_row_of_another_log(spark, tmp_path, name, late, expected):
+    for log in ("requests", "retrievals", "impressions"):
+        put(spark, tmp_path, log, example.DAY, getattr(example, log.upper()))
+    redeliver(spark, tmp_path, example.CONVERSIONS, [example.DAY, DAY_2])
+    label_target_groups.main(flags(label_target_groups, tmp_path, example.DAY), example.DAY)
+    store = Store(spark, str(tmp_path))
+    made_from = {path: delta_log.version(store.root, TABLES[path.split("/")[1]]) for path in MADE_FROM}
+    arrow.write(str(tmp_path), increc_samples, example.DAY, increc_samples.schema.empty_table(), made_from, {})
+    assert relabel(tmp_path, example.DAY)["stale_dates"] == []
+    put(spark, tmp_path, name, example.DAY, [*getattr(example, name.upper()), late])
+    assert relabel(tmp_path, example.DAY)["stale_dates"] == ["2024-03-01"]
+    touched = {(row[0], row[2]) for row in expected} | {("r1", 9) if name != "impressions" else ("r3", 5)}
+    rows = rows_of(spark, tmp_path, "target_groups", example.DAY)
+    assert {row[:1] + row[2:4] for row in rows if (row[0], row[2]) in touched} == expected
+    assert {row for row in rows if (row[0], row[2]) not in touched} == {
+        row for row in example.EXPECTED if (row[0], row[2]) not in touched
+    }
+
+
+def test_histories_of_late_requests_are_stale(spark, worked):
+    build_user_histories.main(flags(build_user_histories, worked, example.DAY), example.DAY)
+    assert build_user_histories.stale(str(worked), [example.DAY, DAY_2]) == []
+    put(spark, worked, "requests", example.DAY, [*example.REQUESTS, ("r9", 9, "homepage", example.at("13:00"))])
+    assert build_user_histories.stale(str(worked), [example.DAY, DAY_2]) == [example.DAY]
+
+
 @pytest.mark.parametrize(("seed", "hours", "attribution"), SCHEDULES)
 def test_any_schedule_of_arrivals_ends_as_labelling_from_scratch(spark, tmp_path, seed, hours, attribution):
-    """Conversions arrive late or with other content, on some dates or all; runs come any number of times."""
+    """Rows of all four logs arrive late, conversions with other content too, on some dates or all; runs come any
+    number of times."""
     draw, logs = random.Random(seed), generated(seed=100 + seed, per_day=80)
-    whole = logs["conversions"]
-    arrival = [draw.choice([0, 0, 1, 2]) for _ in whole]
+    times = {row[0]: row[3] for row in logs["requests"]}
+    arrivals = {name: [draw.choice([0, 0, 0, 1, 2]) for _ in rows] for name, rows in logs.items()}
     first_told = [
-        (*row[:2], draw.randrange(40), "click", *row[4:]) if when == 0 and draw.random() < 0.3 else row
-        for row, when in zip(whole, arrival, strict=True)
+        (*row[:2], draw.randrange(40), "click", *row[4:]) if draw.random() < 0.3 else row for row in logs["conversions"]
     ]
-    there = [row for row, when in zip(first_told, arrival, strict=True) if when == 0]
-    put_logs(spark, tmp_path, {**logs, "conversions": there})
+
+    def known(wave: int) -> dict[str, list[tuple]]:
+        """What has arrived; the first wave tells some conversions otherwise."""
+        told = logs if wave else {**logs, "conversions": first_told}
+        return {
+            name: [row for row, when in zip(told[name], arrivals[name], strict=True) if when <= wave] for name in logs
+        }
+
+    put_logs(spark, tmp_path, known(0), times)
     given = ("--window-hours", str(hours), "--attribution", attribution)
     for day in DAYS[:2]:
         label_target_groups.main(flags(label_target_groups, tmp_path, day, *given), day)
-    told = [row if when else old for row, old, when in zip(whole, first_told, arrival, strict=True)]
-    early = [row for row, when in zip(told, arrival, strict=True) if when <= 1]
-    for arrived, days in ((early, draw.sample(DAYS, 2)), (whole, DAYS)):
-        redeliver(spark, tmp_path, arrived, days)
+    for wave, days in ((1, draw.sample(DAYS, 2)), (2, DAYS)):
+        for name, rows in known(wave).items():
+            if wave == 2 or draw.random() < 0.6:
+                arrive(spark, tmp_path, name, rows, days, times)
         for _ in range(draw.randrange(3) if days != DAYS else 1):
             relabel(tmp_path, DAYS[-1])
     for day in DAYS[:2]:
@@ -122,3 +169,10 @@ def test_any_schedule_of_arrivals_ends_as_labelling_from_scratch(spark, tmp_path
         rows, _, _ = oracle(logs, day, hours, attribution)
         assert set(found) == rows
         assert len(found) == len(rows)
+
+
+def arrive(spark, root, name: str, rows: list[tuple], days, times: dict) -> None:
+    """What a second ingest of these dates of a log leaves behind."""
+    time_of = {"requests": lambda row: row[3], "conversions": lambda row: row[4]}.get(name, lambda row: times[row[0]])
+    for day in days:
+        put(spark, root, name, day, [row for row in rows if time_of(row).date() == day])

@@ -26,7 +26,8 @@ def put_dates(spark, root, name: str, rows: dict[date, list[tuple]]) -> None:
 
 
 def frame(spark, table: Table, rows: list[tuple]) -> DataFrame:
-    columns = [list(values) for values in zip(*rows, strict=True)] or [[] for _ in table.columns]
+    padded = [(*row, *[None] * (len(table.columns) - len(row))) for row in rows]  # columns added since
+    columns = [list(values) for values in zip(*padded, strict=True)] or [[] for _ in table.columns]
     arrow = pa.table(columns, schema=pa.schema([(c.name, c.type) for c in table.columns]))
     schema = ", ".join(f"`{column.name}` {sql_type(column.type)}" for column in table.columns)
     return spark.createDataFrame(arrow, schema=schema)

@@ -23,7 +23,8 @@ SIMULATED = {"simulated": ["retrievals", "stages", "impressions"], "density": "s
 def rows(name: str, tuples) -> pa.Table:
     """Tuples in the order of the contract's columns as an Arrow table."""
     table = TABLES[name]
-    columns = [list(values) for values in zip(*tuples, strict=True)] or [[] for _ in table.columns]
+    padded = [(*row, *[None] * (len(table.columns) - len(row))) for row in tuples]  # columns added since
+    columns = [list(values) for values in zip(*padded, strict=True)] or [[] for _ in table.columns]
     return pa.table(columns, schema=pa.schema([(c.name, c.type) for c in table.columns]))
 
 

@@ -50,8 +50,8 @@ CONVERSIONS = [
 ]
 STAGES: list[tuple] = []
 
-# request_id, user_id, item_id, group, action, action_time, scenario, actions, channels, position
-EXPECTED = {
+# request_id, user_id, item_id, group, action, action_time, scenario, actions, channels, position, request_scenario
+_EXPECTED = {
     ("r1", 1, 1, "ETG", None, None, None, 0, ("swing",), 2),
     ("r1", 1, 3, "ETG", "purchase", at("11:30"), "search", 2, ("hot", "swing"), 1),
     ("r1", 1, 3, "RTG", "purchase", at("11:30"), "search", 2, ("hot", "swing"), 1),
@@ -64,3 +64,4 @@ EXPECTED = {
     ("r3", 2, 3, "ETG", None, None, None, 0, ("hot",), 1),
     ("r3", 2, 5, "ITG", "favorite", at("01:00", 2), "elsewhere", 1, (), None),
 }
+EXPECTED = {(*row, "homepage") for row in _EXPECTED}
