@@ -1,4 +1,15 @@
-"""Draw each labelled request's hybrid pre-ranking sample: items from every stage of the funnel, best first.
+"""Draw each labelled request's hybrid pre-ranking sample, best item first.
+
+Reads:  logs/requests, logs/retrievals, logs/stages, logs/impressions,
+        logs/conversions, logs/users (may be absent), labels/target_groups,
+        features/user_histories
+Writes: samples/hccp_samples, one row per labelled request with an impression
+        and a ranking or re_ranking row
+
+- Levels: purchased, clicked, exposed, ranked (10 drawn), filtered (40 drawn);
+  shadow where the stage `shadow_ranking` is logged.
+
+In detail:
 
 Levels: purchased, clicked, exposed (all of the request's impressions, by in-scenario action), ranked (10 of what
 ranking let through and was not exposed, denser near the top), filtered (40 of what was retrieved and pre-ranking
@@ -7,10 +18,6 @@ shadow instead of filtered: all of it, placed among the ranked items by the rank
 when it names the request, or was made in its scenario on an item it exposed. Window, attribution and scenarios are
 those recorded when the date was labelled. A row has the request's attributes as `context_...`, and its user's as of
 the newest snapshot of the 30 days before as `profile_...`.
-
-Reads:  logs/requests, logs/retrievals, logs/stages, logs/impressions, logs/conversions, logs/users (may be absent),
-        labels/target_groups, features/user_histories
-Writes: samples/hccp_samples, one row per labelled request with an impression and a ranking or re_ranking row
 """
 
 import argparse

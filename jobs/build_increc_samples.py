@@ -1,4 +1,13 @@
-"""Gather each labelled request with an acted item into one row: its history and its ETG, RTG and ITG items.
+"""Gather each labelled request with an acted item into one row.
+
+Reads:  logs/requests, logs/users (may be absent), labels/target_groups,
+        features/user_histories
+Writes: samples/increc_samples
+
+- It holds the history and at most 10 ETG, 20 RTG and 20 ITG items.
+- An RTG item that the channel `increc` alone returned counts as ITG.
+
+In detail:
 
 Items are ordered by strongest action, then earliest, then item_id; at most 10 ETG, 20 RTG and 20 ITG are kept. An RTG
 item that the channel `increc` alone returned counts as ITG, exposed or not: IncRec learns what the other channels miss,
@@ -6,9 +15,6 @@ and would unlearn what it finds.
 
 A row has the request's attributes as `context_...`, and its user's as of the newest snapshot of the 30 days before
 as `profile_...`.
-
-Reads:  logs/requests, logs/users (may be absent), labels/target_groups, features/user_histories
-Writes: samples/increc_samples
 """
 
 import argparse

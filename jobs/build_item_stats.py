@@ -1,13 +1,17 @@
-"""Count each item's impressions and conversions over the 14 days before a date, never the date itself.
+"""Count each item's impressions and conversions of the 14 days before a date.
+
+Reads:  logs/impressions and logs/conversions of the 60 days before the date,
+        the newest snapshot of logs/items at or before it (may be absent)
+Writes: features/item_stats, one row per item of that snapshot and those logs
+
+- Neither the date itself nor rows logged after it began count.
+
+In detail:
 
 Only rows logged before the date began count. `sampling_probability` is the item's share of conversions, smoothed by
 one pseudo-conversion an item, so that no item has 0 and the table sums to 1. `popularity`: items by conversions,
 ties by smaller item_id; `top` is the shortest head that reaches 50 % of them, `middle` until 80 %, `tail` the rest
 and every item without a conversion.
-
-Reads:  logs/impressions and logs/conversions of the 60 days before the date, the newest snapshot of logs/items at or
-        before it (may be absent)
-Writes: features/item_stats, one row per item of that snapshot and of those logs
 """
 
 import argparse

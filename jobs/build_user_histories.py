@@ -1,10 +1,15 @@
-"""List each request's user's last conversions that were known at the request, oldest first.
+"""List each user's last conversions that were known at a request, oldest first.
+
+Reads:  logs/requests, logs/conversions
+Writes: features/user_histories, one row for every request of the date, empty
+        histories included
+
+- Nothing that happened at or after a request, or was logged after it, gets in.
+
+In detail:
 
 Known: event_time before the request and at most 30 days old, logged_time not after the request. Ties by event_id.
 Nothing that happened at or after a request, or was logged after it, gets in; nor does what names the request itself.
-
-Reads:  logs/requests, logs/conversions
-Writes: features/user_histories, one row for every request of the date, empty histories included
 """
 
 import argparse

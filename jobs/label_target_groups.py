@@ -1,15 +1,23 @@
 """Label what happened to each item after each target request of a date.
 
+Reads:  logs/requests, logs/retrievals, logs/impressions, logs/conversions
+Writes: labels/target_groups, the whole date; rows of reports/quality: the
+        shares of unlabelable requests and of ITG among acted items
+
+- ETG: exposed. RTG: acted on, and a channel had retrieved it. ITG: acted on,
+  and no channel had.
+- A request without any retrieval is counted as `unlabelable`.
+- A conversion inside no window is counted as `unattributed`.
+- Labels are `mature` once conversions reach the end of the last window.
+
+In detail:
+
 ETG: the item was exposed. RTG: it was acted on and some channel had retrieved it. ITG: it was acted on and no
 channel had. A conversion belongs to the request it names, otherwise to the user's latest target request (or to
 every one) whose window it falls in; windows cross midnight. A request without any retrieval cannot be labelled
 and is counted as `unlabelable`; a conversion inside no window is counted as `unattributed`. The labels are `mature`
 if the conversions log reaches to the end of the last window. Target requests are those of --scenario, else of the
 scenarios that settings.toml names.
-
-Reads:  logs/requests, logs/retrievals, logs/impressions, logs/conversions
-Writes: labels/target_groups, the whole date anew; rows of reports/quality: the shares of unlabelable requests and of
-        ITG among acted items, against the days before
 """
 
 import argparse

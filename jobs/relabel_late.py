@@ -1,4 +1,14 @@
-"""Label again what late rows of the logs touched, over every labelled date up to this one.
+"""Label again what late rows of the logs touched, up to this date.
+
+Reads:  logs/requests, logs/retrievals, logs/impressions, logs/conversions and
+        their changes, labels/target_groups, the manifests of samples
+Writes: labels/target_groups, the rows that changed
+
+- The end is the same as labelling everything from scratch.
+- `stale_dates` are those whose samples were built from what has changed since:
+  build them again.
+
+In detail:
 
 A labelled date's commit says which versions of the logs it was labelled from. Where requests, retrievals, impressions
 or conversions that can matter to the date have changed since, the users of the changed rows are labelled again, with
@@ -7,10 +17,6 @@ end is the same as labelling everything from scratch.
 
 A date whose old files are vacuumed is compared for all of its users.
 `stale_dates` are the dates whose labels, or whose samples' other inputs, changed since: build them again.
-
-Reads:  logs/requests, logs/retrievals, logs/impressions, logs/conversions and their changes, labels/target_groups,
-        the manifests of histories and samples
-Writes: labels/target_groups, the rows that changed
 """
 
 import argparse

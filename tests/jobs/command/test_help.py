@@ -6,9 +6,7 @@ import pytest
 
 from tests.support.project import PROJECT
 
-LATER = {"build_hccp_samples", "build_increc_samples", "build_item_stats", "build_user_histories"}
-LATER |= {"label_target_groups", "relabel_late"}
-JOBS = sorted({path.stem for path in (PROJECT / "jobs").glob("*.py")} - {"__init__"} - LATER)
+JOBS = sorted({path.stem for path in (PROJECT / "jobs").glob("*.py")} - {"__init__"})
 
 
 @pytest.mark.parametrize("job", JOBS)
