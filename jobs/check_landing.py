@@ -16,7 +16,9 @@ suggestion is a guess: read it before you paste it. Ends with 0 only if ingest_l
 """
 
 import argparse
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -28,12 +30,14 @@ from jobs.ingestion import (
     landing,
     landing_report,
     measures,
+    plain_copies,
     publication,
     suggestions,
     toml_text,
     validation,
 )
 from jobs.ingestion.landing import File, Landed
+from jobs.ingestion.plain_copies import Copies
 from jobs.ingestion.result import Outcome
 from jobs.ingestion.suggestions import Suggestion
 from schemas.storage.root import Root
@@ -88,8 +92,9 @@ def main(arguments: argparse.Namespace) -> None:
 
 def show(arguments: argparse.Namespace, given: RootSettings, day: date) -> bool:
     """Print one date's screens and its JSON line; returns whether `ingest_logs` would publish it."""
-    found = check(arguments, given, day)
-    examples = {name: _example(outcome) for name, outcome in found.outcomes.items()}
+    with _copies(arguments.root) as copies:
+        found = check(arguments, given, day, copies)
+        examples = {name: _example(outcome) for name, outcome in found.outcomes.items()}
     for table, files in found.files.items():
         outcome, suggestion = found.outcomes.get(table.name), found.suggested.get(table.name, Suggestion())
         screen = landing_report.lines(
@@ -106,7 +111,18 @@ def show(arguments: argparse.Namespace, given: RootSettings, day: date) -> bool:
     return not found.faults
 
 
-def check(arguments: argparse.Namespace, given: RootSettings, day: date) -> Check:
+@contextmanager
+def _copies(root: str) -> Iterator[Copies]:
+    """Where plain copies of odd files lie: nothing is written below a root on this machine."""
+    place = Root.of(root)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        plain_copies.copies(Root.of(folder) if place.is_local else place) as copies,
+    ):
+        yield copies
+
+
+def check(arguments: argparse.Namespace, given: RootSettings, day: date, copies: Copies) -> Check:
     """Look at a date's files and rows as `ingest_logs` would; nothing is written."""
     found = Check(settings=given)
     for table in LOGS:
@@ -114,16 +130,16 @@ def check(arguments: argparse.Namespace, given: RootSettings, day: date) -> Chec
     suggested = RootSettings.parse(toml_text.written(suggestions.merged(_parts(given), found.suggested)))
     if any(suggestion.needed for suggestion in found.suggested.values()):
         found.settings = suggested
-    _validate(found, arguments, day)
+    _validate(found, arguments, day, copies)
     if found.faults and found.settings != suggested:
         # The rows as they would come out tell more than that all are refused.
         faults, found.settings = dict(found.faults), suggested
-        _validate(found, arguments, day)
+        _validate(found, arguments, day, copies)
         found.faults = faults
     return found
 
 
-def _validate(found: Check, arguments: argparse.Namespace, day: date) -> None:
+def _validate(found: Check, arguments: argparse.Namespace, day: date, copies: Copies) -> None:
     """Look at the rows with the settings of `found`."""
     landed = _landed(found, arguments.root)
     if requests not in landed:
@@ -131,8 +147,8 @@ def _validate(found: Check, arguments: argparse.Namespace, day: date) -> None:
         return
     store = Store(session("check_landing"), arguments.root)
     try:
-        with landing.unreadable_files_named():
-            found.outcomes, _ = validation.validate_all(store, arguments.root, list(landed.values()), day)
+        with landing.unreadable_files_named(arguments.root, landed.values()):
+            found.outcomes, _ = validation.validate_all(store, arguments.root, list(landed.values()), day, copies)
         if all(table.optional or table in landed for table in LOGS):
             _judge(found.outcomes, arguments, day)
     except (ContractError, WorkFailedError) as fault:

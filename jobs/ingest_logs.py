@@ -29,7 +29,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.command import cli
-from jobs.ingestion import landing, measures, publication, quarantine, recorded_ids, validation
+from jobs.ingestion import (
+    landing,
+    measures,
+    parquet_files,
+    plain_copies,
+    publication,
+    quarantine,
+    recorded_ids,
+    validation,
+)
 from jobs.ingestion.result import Outcome, agree, empty
 from jobs.quality import drift_bounds
 from schemas.storage import arrow, delta_log
@@ -54,6 +63,14 @@ def arg_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--accept-changes", action="store_true", help="publish the date although it is unlike the days before"
     )
+    parser.add_argument(
+        "--reset-attribute",
+        type=_attribute,
+        action="append",
+        default=[],
+        metavar="TABLE.NAME",
+        help="take the landed type; what no longer fits is null",
+    )
     cli.stale_flag(parser, "landing files")
     return parser
 
@@ -68,6 +85,8 @@ def publish(store: Store, root: str, outcome: Outcome, day: date, settings: dict
     kept = outcome.kept.select(*(f"`{name}`" for name in table.names))
     expected = "rows in less duplicates, quarantined and set aside", outcome.rows_kept
     own = Store(store.spark, root)
+    if outcome.landed.retyped:
+        own.retype(table, outcome.landed.retyped)
     if table.name == conversions.name and day in arrow.dates(root, table):
         agree(table, "rows to write", kept.cache().count(), *expected)
         own.update(table, day, own.read(table, day).select(*table.names), kept, settings)
@@ -88,20 +107,25 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     files_landed = landing.fingerprint(
         root, day, root_settings
     )  # first: what lands from here on is for --stale to find
-    landed = validation.find_all(root, day, root_settings)
+    landed = validation.find_all(root, day, root_settings, arguments.reset_attribute)
     for table, found in landed.items():
         for column, count in found.dropped.items() if found else ():
             cli.log(f"ingest_logs {day}: {table.name}: column {column}, in {count} rows, is dropped")
+        for attribute, kind in found.retyped.items() if found else ():
+            cli.log(
+                f"ingest_logs {day}: {table.name}: {attribute} becomes {kind}; every date of the log is written anew"
+            )
+    for line in parquet_files.unknown_folders(Root.of(root)):
+        cli.log(f"ingest_logs {day}: {line}")
     store = Store(session("ingest_logs"), root)
     settings = {"max_refused_share": arguments.max_refused_share}
     if recorded := validation.recorded(root_settings):
         settings[SETTINGS] = recorded
     published = {**settings, LANDED: files_landed}
+    present = [found for found in landed.values() if found]
     try:
-        with landing.unreadable_files_named():
-            outcomes, id_texts = validation.validate_all(
-                store, root, [found for found in landed.values() if found], day
-            )
+        with landing.unreadable_files_named(root, present), plain_copies.copies(Root.of(root)) as copies:
+            outcomes, id_texts = validation.validate_all(store, root, present, day, copies)
             for outcome in outcomes.values():
                 quarantine.write(store, outcome, day, settings)
             check(arguments, outcomes, day)
@@ -168,6 +192,14 @@ def _differs(made_from: list[dict], named: str | dict, recorded: dict) -> bool:
     if any(each != files[0] for each in files):  # a run ended between two tables
         return True
     return landing.changed(files[0], named) or any(settings.get(SETTINGS, {}) != recorded for settings in made_from)
+
+
+def _attribute(text: str) -> str:
+    table, _, name = text.partition(".")
+    tables = [each.name for each in LOGS if each.open]
+    if table not in tables or not name:
+        raise argparse.ArgumentTypeError(f"{text!r} is no TABLE.NAME; TABLE is one of {', '.join(tables)}")
+    return text
 
 
 if __name__ == "__main__":

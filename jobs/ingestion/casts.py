@@ -20,10 +20,20 @@ _WIDENS = {
     "float": ("null", "float"),
     "double": ("null", "tinyint", "smallint", "int", *_FLOATS),
     "string": ("null",),
+    "boolean": ("null", "boolean"),
     "timestamp": ("null", "timestamp", "timestamp_ntz"),
 }
 # What Spark parses beyond this depends on today's date ("10:30") or drops digits.
-_TIME = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6}0*)?)?(Z|UTC|[+-]\d{2}:\d{2})?)?$"
+_TIME = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9}0*)?)?(Z| ?UTC|[+-]\d{2}(:?\d{2})?)?)?$"
+_BELOW_A_MICROSECOND = r"\.\d{6}\d*[1-9]"
+# As producers write them -> as Spark parses them.
+_AS_SPARK = (
+    (r"(\.\d{6})\d+", "$1"),
+    (" UTC$", "UTC"),
+    (r"([ T]\d{2}:\d{2})(Z|UTC|[+-].*)$", "$1:00$2"),
+    (r"(:\d{2}(?:\.\d{1,6})?[+-]\d{2})$", "$1:00"),
+    (r"(:\d{2}(?:\.\d{1,6})?[+-]\d{2})(\d{2})$", "$1:$2"),
+)
 _INFINITY = float("inf")
 _MOST_DAYS = 2**63 // (86_400 * 10**6)  # before or after 1970, in microseconds
 _BEYOND_BIGINT = 2.0**63  # Spark casts this double to 2**63 - 1
@@ -51,13 +61,14 @@ def cast(value: Column, landed: str, wanted: str) -> Cast:
     """A column from its landed type to the wanted one.
 
     A number becomes a float by rounding, which is no loss here unless it overflows. A time without a zone is
-    UTC. A whole number as a time is refused, since its unit is anybody's guess.
+    UTC; what it has below a microsecond is cut off. A whole number as a time is refused, since its unit is anybody's
+    guess.
     """
     if landed == "null":
         return Cast(F.lit(None).cast(wanted))
     if wanted.startswith("array<"):
         return _cast_list(value, landed, wanted)
-    if landed in _WIDENS[wanted]:
+    if landed in _WIDENS.get(wanted, ()):
         return Cast(value.cast(wanted))
     if landed == "nanos":
         return _cast_nanoseconds(value, wanted)
@@ -68,7 +79,7 @@ def cast(value: Column, landed: str, wanted: str) -> Cast:
             value, F.lit(False), F.when(F.unix_date(value).between(-_MOST_DAYS, _MOST_DAYS), value).cast(wanted)
         )
     if wanted == "timestamp" and landed == "string":
-        return _unless(value, ~value.rlike(_TIME), value.try_cast(wanted))
+        return _cast_time_text(value)
     if wanted in _NUMBERS and (landed in _NUMBERS or landed == "string" or landed.startswith("decimal")):
         return _cast_number(value, landed, wanted)
     return Cast(F.lit(None).cast(wanted), value.isNotNull())
@@ -102,10 +113,19 @@ def _cast_number(value: Column, landed: str, wanted: str) -> Cast:
 
 def _cast_nanoseconds(value: Column, wanted: str) -> Cast:
     if wanted == "timestamp":
-        return _unless(value, F.pmod(value, F.lit(1000)) != 0, _microseconds(value))
+        return Cast(_microseconds(value), truncates=F.pmod(value, F.lit(1000)) != 0)
     if wanted == "string":
         return Cast(text(value, "nanos"))
     return Cast(F.lit(None).cast(wanted), value.isNotNull())
+
+
+def _cast_time_text(value: Column) -> Cast:
+    """A time's text; digits below a microsecond are cut off, which is towards the past."""
+    parsed = value
+    for pattern, replacement in _AS_SPARK:
+        parsed = F.regexp_replace(parsed, pattern, replacement)
+    made = _unless(value, ~value.rlike(_TIME), parsed.try_cast("timestamp"))
+    return Cast(made.value, made.loses, made.value.isNotNull() & value.rlike(_BELOW_A_MICROSECOND))
 
 
 def _microseconds(nanoseconds: Column) -> Column:
@@ -135,7 +155,7 @@ def _cast_list(value: Column, landed: str, wanted: str) -> Cast:
     if not landed.startswith("array<"):
         return Cast(F.lit(None).cast(wanted), value.isNotNull())
     inner, element = landed[len("array<") : -1], wanted[len("array<") : -1]
-    if inner in _WIDENS[element]:
+    if inner in _WIDENS.get(element, ()):
         return Cast(value.cast(wanted))
     overflow = F.exists(value, lambda one: F.coalesce(cast(one, inner, element).loses, F.lit(False)))
     if (inner, element) == ("double", "float"):

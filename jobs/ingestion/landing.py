@@ -3,27 +3,24 @@
 import dataclasses
 import hashlib
 import re
-from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import reduce
 
 import pyarrow as pa
-from pyarrow import parquet
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.ingestion import casts, sources, text_ids, units
+from jobs.ingestion import attributes, casts, parquet_files, sources, text_ids, units
 from jobs.ingestion.casts import Cast
+from jobs.ingestion.parquet_files import File
 from jobs.ingestion.sources import Source, quoted
-from schemas.storage import arrow
 from schemas.storage.days import dates_between
 from schemas.storage.root import Root
 from schemas.storage.settings import ID_COLUMNS, LogSettings, RootSettings
-from schemas.storage.spark import Store, fault_in_one_line, sql_type
+from schemas.storage.spark import ENGINE_FAULTS, Store, sql_type
 from schemas.table import Column as ContractColumn
 from schemas.table import ContractError, MissingDataError, Table, landing
 from schemas.tables.logs import LOGS, requests
@@ -37,33 +34,8 @@ TRUNCATED = "_truncated"  # how many of its times were cut off below a microseco
 FILE, ROW = "_file", "_row"  # where it was landed
 IN_TEXT = " as text"  # in WRONG_TYPE, after an id that would be kept as text
 
+_READING = re.compile(r"FAILED_READ_FILE|PATH_NOT_FOUND|Parquet error|Arrow error|[Ii]nvalid UTF-?8")
 SNAPSHOTS = ("users", "items")  # a folder of them is a date's, whatever arrives later
-_ATTRIBUTE_NAME = re.compile(r"[^_ ,;{}()\n\t=`][^ ,;{}()\n\t=`]*")
-_ATTRIBUTE_TYPES = {
-    **dict.fromkeys(("tinyint", "smallint", "int", "bigint"), pa.int64()),
-    **dict.fromkeys(("float", "double", "decimal"), pa.float64()),
-    "string": pa.string(),
-    "null": None,
-}
-_SCALARS = {
-    "int8": "tinyint", "uint8": "smallint", "int16": "smallint", "uint16": "int", "int32": "int", "uint32": "bigint",
-    "int64": "bigint", "uint64": "decimal(20,0)", "float": "float", "double": "double", "bool": "boolean",
-    "string": "string", "large_string": "string", "string_view": "string", "binary": "binary",
-    "large_binary": "binary", "binary_view": "binary", "date32[day]": "date", "date64[ms]": "date", "null": "null",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class File:
-    """One Parquet file: its rows, the landed type of each column (None if Spark cannot read it), its landing folder's
-    date, and the value of each folder `name=value` above it.
-    """
-
-    path: str
-    rows: int
-    types: dict[str, str | None]
-    day: date
-    folders: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,7 +43,8 @@ class Landed:
     """The landing folders of one table that a date reads, as producers dropped them.
 
     `contract` is the log's contract, `table` the same with the attributes of these files as further columns;
-    `dropped` says of each column that is not taken over in how many rows it was.
+    `dropped` says of each column that is not taken over in how many rows it was, `retyped` which attributes of the log
+    get another type.
     """
 
     contract: Table
@@ -79,6 +52,7 @@ class Landed:
     files: tuple[File, ...]
     dropped: dict[str, int]
     settings: RootSettings
+    retyped: dict[str, pa.DataType] = field(default_factory=dict)
 
     @property
     def row_count(self) -> int:
@@ -111,15 +85,18 @@ class Landed:
         for file in self.files:
             if file.rows:
                 key = file.day, tuple(self.source(file, name) for name in self.table.names)
-                found.setdefault(key, []).append(file.path)
+                found.setdefault(key, []).append(file.read_from)
         return found
 
 
-def find(root: str, table: Table, day: date, settings: RootSettings) -> Landed | None:
+def find(root: str, table: Table, day: date, settings: RootSettings, reset: Collection[str] = ()) -> Landed | None:
     """What was landed of a table for a date; None if an optional table has nothing.
 
     Snapshots arrive with their date. Rows of other logs may lie in the folders of the dates after it, which need not
     exist.
+
+    Args:
+        reset: attributes that take the landed type, whatever the log has.
 
     Raises:
         MissingDataError: the table is not optional and its folder of the date is missing or has no Parquet file.
@@ -127,15 +104,15 @@ def find(root: str, table: Table, day: date, settings: RootSettings) -> Landed |
         SettingsError: a column that the settings name is in no file.
     """
     require(root, table, day)
-    return find_in(root, table, folder_dates(table, day, settings), settings)
+    return find_in(root, table, folder_dates(table, day, settings), settings, reset)
 
 
 def require(root: str, table: Table, day: date) -> None:
-    """Raise a MissingDataError if a date's folder has no Parquet file but must have one."""
+    """Raise a MissingDataError if a date's folder has no file but must have one."""
     place, folder = Root.of(root), landing(table, day)
-    if not place.files(folder, ".parquet") and not (table.optional and not place.files(folder)):
+    if not table.optional and not place.files(folder):
         raise MissingDataError(
-            f"{folder} has no .parquet file below {place.path}; a Parquet file without rows says that nothing happened"
+            f"{folder} has no Parquet file below {place.path}; a Parquet file without rows says that nothing happened"
         )
 
 
@@ -144,10 +121,13 @@ def folder_dates(table: Table, day: date, settings: RootSettings) -> list[date]:
     return dates_between(day, day + timedelta(0 if table.name in SNAPSHOTS else settings.arrives_within_days))
 
 
-def find_in(root: str, table: Table, days: list[date], settings: RootSettings) -> Landed | None:
+def find_in(
+    root: str, table: Table, days: list[date], settings: RootSettings, reset: Collection[str] = ()
+) -> Landed | None:
     """What lies in these folders of a table, None if nothing does; raises as `find`, but for a missing folder."""
-    files = _files_of(Root.of(root), table, days)
-    return of_files(root, table, files, settings) if files else None
+    place = Root.of(root)
+    found = parquet_files.read_footers(place, parquet_files.landed(place, table, days))
+    return of_files(root, table, found, settings, reset) if found else None
 
 
 def files_in(folder: str, day: date) -> tuple[File, ...]:
@@ -158,25 +138,28 @@ def files_in(folder: str, day: date) -> tuple[File, ...]:
         ContractError: a file is no Parquet file.
     """
     place = Root.of(folder)
-    paths = [(info.path, day) for info in place.files("", ".parquet")]
-    if not paths:
-        raise MissingDataError(f"{folder} has no .parquet file")
-    return _read_footers(place, paths)
+    found = [(info, day) for info in place.files("")]
+    if not found:
+        raise MissingDataError(f"{folder} has no Parquet file")
+    return parquet_files.read_footers(place, found)
 
 
 def landed_files(root: str, table: Table, day: date, settings: RootSettings) -> tuple[File, ...]:
     """The files that `find` looks at; raises ContractError if one is no Parquet file."""
-    return _files_of(Root.of(root), table, folder_dates(table, day, settings))
+    place = Root.of(root)
+    return parquet_files.read_footers(place, parquet_files.landed(place, table, folder_dates(table, day, settings)))
 
 
-def of_files(root: str, table: Table, files: tuple[File, ...], settings: RootSettings) -> Landed:
+def of_files(
+    root: str, table: Table, files: tuple[File, ...], settings: RootSettings, reset: Collection[str] = ()
+) -> Landed:
     """These files as one log's; raises as `find`."""
     sources.check(table, settings)
     filled = [file for file in files if file.rows]
     if filled:
         paths = [file.path for file in filled]
         sources.check_present(table, settings.log(table), [file.types for file in filled], paths)
-    return _contract(root, table, files, settings)
+    return _contract(root, table, files, settings, reset)
 
 
 def fingerprint(root: str, day: date, settings: RootSettings) -> str | dict[str, str] | None:
@@ -186,7 +169,7 @@ def fingerprint(root: str, day: date, settings: RootSettings) -> str | dict[str,
     Where rows may arrive later, each folder has a name of its own.
     """
     place = Root.of(root)
-    if any(not table.optional and not place.files(landing(table, day), ".parquet") for table in LOGS):
+    if any(not table.optional and not place.files(landing(table, day)) for table in LOGS):
         return None
     late = settings.arrives_within_days
     if not late:
@@ -211,7 +194,7 @@ def _named(place: Root, tables: Sequence[Table], day: date) -> str | None:
     told = [
         f"{info.path.removeprefix(place.path)} {info.size} {info.mtime_ns}"
         for table in tables
-        for info in place.files(landing(table, day), ".parquet")
+        for info in place.files(landing(table, day))
     ]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16] if told else None
 
@@ -231,71 +214,39 @@ def text_column(name: str) -> str:
     return f"_text_{name}"
 
 
-def unreadable_files_named() -> AbstractContextManager[None]:
-    """Say in one line which landing file's pages Spark could not read.
+@contextmanager
+def unreadable_files_named(root: str, landed: Collection[Landed]) -> Iterator[None]:
+    """Say in one line which landing file the engine could not read, and why.
 
     Raises:
         ContractError: there was such a file.
     """
-    told = "{} cannot be read: its footer is whole, its pages are not"
-    return fault_in_one_line(r"FAILED_READ_FILE.*? reading file (\S*\.parquet)", told)
+    try:
+        yield
+    except ENGINE_FAULTS as fault:
+        text = str(fault)
+        if not _READING.search(text):
+            raise
+        place = Root.of(root)
+        unreadable = (parquet_files.fault(place, file) for each in landed for file in each.files)
+        told = next((line for line in unreadable if line), None) or parquet_files.told_by_engine(text)
+        raise ContractError(told) from fault
 
 
 def quarantine_type(landed: Landed, name: str) -> pa.DataType:
-    """The contract's type if each file's type always fits it, else text."""
+    """The contract's type if each file's type always fits it whole, else text."""
     column = _column(landed.table, name)
     if name in landed.text_ids:
         return pa.string()
     kinds = landed.kinds(name)
-    fits = all(_cast(landed, column, F.col(quoted(name)), kind).loses is None for kind in kinds)
+    made = [_cast(landed, column, F.col(quoted(name)), kind) for kind in kinds]
+    fits = all(each.loses is None and each.truncates is None for each in made)
     return column.type if fits else pa.string()
 
 
-def _files_of(place: Root, table: Table, days: list[date]) -> tuple[File, ...]:
-    paths = [(info.path, day) for day in days for info in place.files(landing(table, day), ".parquet")]
-    return _read_footers(place, paths)
-
-
-def _read_footers(place: Root, paths: list[tuple[str, date]]) -> tuple[File, ...]:
-    with ThreadPoolExecutor(8) as pool:
-        return tuple(pool.map(lambda found: _file(place, *found), paths))
-
-
-def _file(place: Root, path: str, day: date) -> File:
-    try:
-        with place.filesystem.open_input_file(path) as source, parquet.ParquetFile(source) as opened:
-            physical = opened.metadata.schema
-            leaves = map(physical.column, range(len(physical)))
-            old_times = {leaf.path for leaf in leaves if leaf.physical_type == "INT96"}
-            fields = opened.schema_arrow
-            twice = [name for name, count in Counter(fields.names).items() if count > 1]
-            if twice:
-                raise ContractError(f"{path} has the column {twice[0]} {fields.names.count(twice[0])} times")
-            types = {
-                field.name: "timestamp" if field.name in old_times else _landed_type(field.type) for field in fields
-            }
-            below = path.removeprefix(place.path)
-            return File(path, opened.metadata.num_rows, types, day, sources.folders(below))
-    except (pa.ArrowException, OSError) as fault:
-        raise ContractError(f"{path} cannot be read as Parquet: {str(fault).splitlines()[0]}") from fault
-
-
-def _landed_type(kind: pa.DataType) -> str | None:
-    if pa.types.is_dictionary(kind):
-        return _landed_type(kind.value_type)
-    if kind == pa.uuid() or (pa.types.is_fixed_size_binary(kind) and kind.byte_width == 16):
-        return "uuid"
-    if pa.types.is_decimal(kind):
-        return f"decimal({kind.precision},{kind.scale})" if kind.precision <= 38 else None
-    if pa.types.is_timestamp(kind):
-        return "nanos" if kind.unit == "ns" else "timestamp" if kind.tz else "timestamp_ntz"
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        inner = _landed_type(kind.value_type)
-        return inner and f"array<{inner}>"
-    return _SCALARS.get(str(kind))
-
-
-def _contract(root: str, table: Table, files: tuple[File, ...], settings: RootSettings) -> Landed:
+def _contract(
+    root: str, table: Table, files: tuple[File, ...], settings: RootSettings, reset: Collection[str]
+) -> Landed:
     landed = Landed(table, table, files, {}, settings)
     filled = [file for file in files if file.rows]
     faults = [
@@ -308,21 +259,22 @@ def _contract(root: str, table: Table, files: tuple[File, ...], settings: RootSe
     used = {(file.path, landed.source(file, name).column) for file in filled for name in table.names}
     extra = {name for file in filled for name in file.types if (file.path, name) not in used}
     mapped = set(landed.log.columns) | set(landed.log.constants) if table.open else set()
-    recorded = _recorded_attributes(root, table) if table.open else {}
+    recorded = attributes.recorded(root, table) if table.open else {}
     named = sorted((extra - set(landed.log.columns.values()) | mapped) - set(table.names)) if table.open else []
-    attributes = {name: recorded.get(name) or _attribute_type(landed, name) for name in named}
-    attributes = {name: kind for name, kind in attributes.items() if kind is not None}
+    taken_over, wrong = _attributes(root, landed, named, recorded, reset)
+    faults += wrong
     read = {column for _, column in used if column}
     plain = [name for name in table.names if name not in landed.log.columns]
     faults += _differ_by_case([*plain, *sorted(read | extra)])
-    faults += _differ_by_case([*table.names, *recorded, *attributes])
+    faults += _differ_by_case([*table.names, *recorded, *taken_over])
     if faults:
         raise ContractError(f"{table.path} cannot take over what was landed: " + "; ".join(dict.fromkeys(faults)))
-    columns = (ContractColumn(name, kind, "An attribute.", nullable=True) for name, kind in attributes.items())
+    columns = (ContractColumn(name, kind, "An attribute.", nullable=True) for name, kind in taken_over.items())
     whole = dataclasses.replace(table, columns=(*table.columns, *columns))
     taken = {landed.source(file, name).column for file in filled for name in whole.names}
     dropped = {name: sum(file.rows for file in files if name in file.types) for name in sorted(extra - taken)}
-    return Landed(table, whole, files, dropped, settings)
+    retyped = {name: kind for name, kind in taken_over.items() if name in recorded and recorded[name] != kind}
+    return Landed(table, whole, files, dropped, settings, retyped)
 
 
 def _differ_by_case(names: list[str]) -> list[str]:
@@ -331,30 +283,45 @@ def _differ_by_case(names: list[str]) -> list[str]:
     return [f"columns {first} and {name} differ only by case" for first, name in pairs if first != name]
 
 
-def _recorded_attributes(root: str, table: Table) -> dict[str, pa.DataType]:
-    """The attributes that the log already has, whose types stay."""
-    try:
-        schema = pa.schema(arrow.delta(root, table).schema().to_arrow())
-    except MissingDataError:
-        return {}
-    kinds = {"int64": pa.int64(), "double": pa.float64(), "string": pa.string()}
-    taken = {*table.names, "date"}
-    return {field.name: kinds[str(field.type)] for field in schema if field.name not in taken}
+def _attributes(
+    root: str, landed: Landed, names: list[str], recorded: Mapping[str, pa.DataType], reset: Collection[str]
+) -> tuple[dict[str, pa.DataType], list[str]]:
+    """Name -> type of each attribute that is taken over, and what is wrong with others."""
+    taken, faults = {}, []
+    for name in names:
+        kind, had = _attribute_type(landed, name), recorded.get(name)
+        if had is None or kind is None:
+            kind = had if kind is None and landed.kinds(name) <= {"null", "array<null>"} else kind
+        elif name not in reset and kind != had:
+            wider = attributes.joined({kind, had})
+            if wider != had and pa.types.is_string(kind) and _texts_are_numbers(root, landed, name, had):
+                wider = had
+            if wider is None:
+                faults.append(
+                    f"attribute {name} is {had} in the log and was landed as {kind}; --reset-attribute "
+                    f"{landed.contract.name}.{name} takes the new type and empties the column on older dates"
+                )
+            kind = wider
+        if kind is not None:
+            taken[name] = kind
+    return taken, faults
+
+
+def _texts_are_numbers(root: str, landed: Landed, name: str, wanted: pa.DataType) -> bool:
+    sources_of = {file.path: landed.source(file, name) for file in landed.files if file.rows}
+    columns = {path: each.column for path, each in sources_of.items() if each.column and each.kind == "string"}
+    constant = any(each.kind == "string" and each.column is None for each in sources_of.values())
+    numbers = wanted in (attributes.INT, attributes.NUMBER) and not constant and name not in landed.log.values
+    return numbers and attributes.texts_are_numbers(Root.of(root), landed.files, columns, wanted)
 
 
 def _attribute_type(landed: Landed, name: str) -> pa.DataType | None:
-    """A whole number, a number or text, whichever holds what every file has; None for anything else."""
-    if name in ("date", "reason") or not _ATTRIBUTE_NAME.fullmatch(name):
+    """The type that holds what every file has; None if there is none."""
+    if not attributes.may_be_named(name):
         return None
     if name in landed.log.values:
-        return pa.string()
-    kinds = {str(landed.source(file, name).kind).split("(")[0] for file in landed.files if file.rows}
-    if not kinds <= set(_ATTRIBUTE_TYPES):
-        return None
-    types = {_ATTRIBUTE_TYPES[kind] for kind in kinds} - {None}
-    if pa.string() in types:
-        return pa.string()
-    return pa.float64() if pa.float64() in types else pa.int64() if types else None
+        return attributes.TEXT
+    return attributes.of_landed(landed.source(file, name).kind for file in landed.files if file.rows)
 
 
 def _column(table: Table, name: str) -> ContractColumn:
@@ -368,10 +335,8 @@ def _read(
     table = landed.table
     columns = {source.column: source.kind for source in group if source.column is not None}
     schema = ", ".join(f"{quoted(name)} {casts.read_type(kind)}" for name, kind in columns.items())
-    # The lookup keeps Spark from taking `date=` in the path for a column.
-    reader = store.spark.read.option("recursiveFileLookup", "true")
     # No column at all: Spark would look for those of the files.
-    frame = reader.schema(schema or "`_none` int").parquet(*map(_uri(store), paths))
+    frame = store.read_files(map(_uri(store), paths), schema or "`_none` int")
     values, wrong, original, texts, words, truncated = [], [], [], [], [], []
     for column, source in zip(table.columns, group, strict=True):
         name, landed_value = column.name, source.expression
@@ -383,7 +348,7 @@ def _read(
         if name in landed.log.values and pa.types.is_string(column.type):
             words.append(sources.set_aside(name, landed.log.values[name], value))
             value = sources.meaning(landed.log.values[name], value)
-        value = value if name not in landed.contract.names else _absent_scores(name, value)
+        value = _never_null(landed, column, value)
         values.append(value.alias(name))
         if made.loses is not None:
             wrong.append(F.when(made.loses, F.lit(name + (IN_TEXT if _would_be_text(name, source.kind) else ""))))
@@ -422,9 +387,12 @@ def _would_be_text(name: str, kind: str) -> bool:
     )
 
 
-def _absent_scores(name: str, value: Column) -> Column:
-    """Null scores mean that there are none."""
-    return F.coalesce(value, F.array().cast("array<float>")) if name == "scores" else value
+def _never_null(landed: Landed, column: ContractColumn, value: Column) -> Column:
+    """Null scores, and a null list of an attribute, mean that there are none."""
+    is_attribute = column.name not in landed.contract.names
+    if pa.types.is_list(column.type) and (is_attribute or column.name == "scores"):
+        return F.coalesce(value, F.array().cast(sql_type(column.type)))
+    return value
 
 
 def _uri(store: Store):

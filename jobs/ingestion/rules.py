@@ -75,6 +75,10 @@ def faults(landed: Landed) -> dict[str, Column]:
         found["position: below 1"] = F.col("position") < 1
     if "item_ids" in table.names:
         found |= _list_rules()
+    for column in landed.table.columns:
+        if column.name not in table.names and pa.types.is_list(column.type):
+            values = F.col(f"`{column.name}`")
+            found[f"{column.name}: null inside the list"] = F.exists(values, lambda value: value.isNull())
     if "logged_time" in table.names:
         skew = F.expr(f"INTERVAL {CLOCK_SKEW_MINUTES} MINUTES")
         late = F.col("event_time") - skew > F.col("logged_time")

@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from jobs.ingestion import landing, recorded_ids
 from jobs.ingestion.known_requests import known_requests
 from jobs.ingestion.landing import Landed
+from jobs.ingestion.plain_copies import Copies
 from jobs.ingestion.recorded_ids import IdTexts
 from jobs.ingestion.result import Outcome, validate
 from jobs.ingestion.rules import Collisions
@@ -21,9 +22,14 @@ from schemas.tables.logs import LOGS, requests
 AT_ONCE = 3
 
 
-def find_all(root: str, day: date, settings: RootSettings) -> dict[Table, Landed | None]:
-    """What was landed of each log for a date; raises as `landing.find`."""
-    return {table: landing.find(root, table, day, settings) for table in LOGS}
+def find_all(root: str, day: date, settings: RootSettings, reset: Collection[str] = ()) -> dict[Table, Landed | None]:
+    """What was landed of each log for a date; raises as `landing.find`.
+
+    Args:
+        reset: attributes, as `items.price`, that take the landed type, whatever the log has.
+    """
+    names = {table: [name.split(".", 1)[1] for name in reset if name.split(".", 1)[0] == table.name] for table in LOGS}
+    return {table: landing.find(root, table, day, settings, names[table]) for table in LOGS}
 
 
 def recorded(settings: RootSettings) -> dict:
@@ -39,12 +45,16 @@ def recorded(settings: RootSettings) -> dict:
     return changed | ({"logs": logs} if logs else {})
 
 
-def validate_all(store: Store, root: str, landed: Collection[Landed], day: date) -> tuple[dict[str, Outcome], IdTexts]:
+def validate_all(
+    store: Store, root: str, landed: Collection[Landed], day: date, copies: Copies
+) -> tuple[dict[str, Outcome], IdTexts]:
     """Table name -> what became of its rows, and the texts of their ids.
 
     Where ids are text, rows are looked at again until no two kept ones have the same id and other texts.
     """
-    earlier = _earlier_requests(root, day, next(iter(landed)).settings)
+    landed = [copies.of(each) for each in landed]
+    earlier = _earlier_requests(root, day, landed[0].settings)
+    earlier = copies.of(earlier) if earlier else None
     outcomes = _validate(store, root, landed, earlier, day, {})
     refused: Collisions = {}
     id_texts = recorded_ids.all_texts(outcomes.values())

@@ -133,6 +133,7 @@ def _newest(root: str, table: Table) -> DeltaTable | None:
     place = Root.of(root)
     if not delta_log.exists(place, table):
         return None
+    place.check_for_delta()
     return DeltaTable(f"{str(root).rstrip('/')}/{table.path}" if "://" in str(root) else place.at(table.path))
 
 

@@ -14,6 +14,7 @@ from schemas.table import MissingDataError, Table
 _MERGE = "MERGE"
 # What the commit of an erasure says; no id in it, since a log outlives the rows.
 ERASURE = json.dumps({"erasure": True})
+RETYPED = "retyped"  # what a commit records that gave attributes other types
 
 
 @dataclass(frozen=True)
@@ -91,12 +92,17 @@ def file_changes(root: Root, table: Table, since: int) -> list[FileChange]:
     for number, actions in _actions(root, table):
         if number <= since:
             break
-        erases = any(action.get("commitInfo", {}).get("userMetadata") == ERASURE for action in actions)
+        quiet = any(_changes_no_rows(action.get("commitInfo", {}).get("userMetadata")) for action in actions)
         for kind, file in ((kind, action[kind]) for action in actions for kind in ("add", "remove") if kind in action):
             day = date.fromisoformat(file["partitionValues"]["date"])
-            changes_rows = file["dataChange"] and not erases
+            changes_rows = file["dataChange"] and not quiet
             found.append(FileChange(number, day, unquote(file["path"]), kind == "remove", changes_rows))
     return found
+
+
+def _changes_no_rows(metadata: object) -> bool:
+    """Whether a commit wrote files anew for which nothing has to follow: an erasure, or attributes of other types."""
+    return metadata == ERASURE or (isinstance(metadata, str) and metadata.startswith(f'{{"{RETYPED}"'))
 
 
 def _recorded(root: Root, table: Table) -> Iterator[tuple[int, dict, dict]]:

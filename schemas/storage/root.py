@@ -2,6 +2,7 @@
 
 import fcntl
 import posixpath
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,8 @@ from pyarrow import fs
 from schemas.table import MissingDataError
 
 STAGING = "_staging"
+# deltalake decodes the one and takes the other for a slash, whichever way the path is handed to it.
+_MISREAD = re.compile(r"%[0-9A-Fa-f]{2}|\\")
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,12 @@ class Root:
                 f"the root {root} cannot be opened: {reason}; a root is a folder, or a URI that begins with "
                 "s3a://, gs://, abfss:// or hdfs://"
             ) from fault
+
+    def check_for_delta(self) -> None:
+        """Raise a MissingDataError for a path that deltalake would take for another."""
+        if self.is_local and (misread := _MISREAD.search(self.path)):
+            what = f"deltalake takes {misread[0]} in a path for another character"
+            raise MissingDataError(f"the root {self.path} cannot be opened: {what}; rename the folder")
 
     def at(self, relative: str) -> str:
         return posixpath.join(self.path, relative)

@@ -20,6 +20,21 @@ _REQUIRED = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.legacy.parquet.nanosAsLong": "true",
+    "spark.sql.parquet.writeLegacyFormat": "false",
+    "spark.sql.parquet.binaryAsString": "false",
+    "spark.sql.timestampType": "TIMESTAMP_LTZ",
+    # A cast that loses digits, size(null) and an overflow mean other things without it.
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.caseSensitive": "false",
+    "spark.sql.sources.partitionOverwriteMode": "static",
+    "spark.sql.files.ignoreCorruptFiles": "false",
+    "spark.sql.files.ignoreMissingFiles": "false",
+    # Features that readers without a JVM lack.
+    "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
+    "spark.databricks.delta.properties.defaults.columnMapping.mode": "none",
+    "spark.databricks.delta.properties.defaults.enableTypeWidening": "false",
+    "spark.databricks.delta.properties.defaults.enableRowTracking": "false",
+    "spark.databricks.delta.properties.defaults.checkpointPolicy": "classic",
     # Delta would store the partition column in the files too, where the contract has it in the folder alone.
     "spark.databricks.delta.properties.defaults.writePartitionColumnsToParquet": "false",
     # A date without rows is a state too: its commit says what it was made from.

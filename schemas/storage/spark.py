@@ -13,7 +13,7 @@ from delta import exceptions
 from delta.tables import DeltaTable
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from schemas.storage import delta_log, partitions
@@ -21,6 +21,8 @@ from schemas.storage.root import Root
 from schemas.storage.staging import publish, stage
 from schemas.table import ConflictError, ContractError, MissingDataError, Table, partition
 
+# What an engine raises when it cannot do what a plan says.
+ENGINE_FAULTS = (PySparkException, Py4JError)
 _GONE = "_gone"  # whether `Store.update` deletes the row of this key, else it puts the row
 _REFUSED = r"\[USER_RAISED_EXCEPTION\] (.*?)(?: SQLSTATE|\n|$)"  # a `raise_error` among the rows
 _USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
@@ -38,6 +40,7 @@ class Store:
     def __init__(self, spark: SparkSession, root: str):
         self.spark = spark
         self.root = Root.of(root)
+        self.root.check_for_delta()
         # A path alone would be one of the cluster's default file system.
         self._uri = str(root) if "://" in str(root) else f"file://{self.root.path}"
         self.made_from: dict[str, int | str] = {}
@@ -45,6 +48,12 @@ class Store:
 
     def uri(self, relative: str) -> str:
         return f"{self._uri.rstrip('/')}/{relative}"
+
+    def read_files(self, uris: Iterable[str], schema: str | None = None) -> DataFrame:
+        """The rows of Parquet files, whose names are no patterns; nothing in their paths becomes a column."""
+        # A name's brackets or stars would be a pattern to Spark, `date=` in its folders a column.
+        reader = self.spark.read.option("__globPaths__", "false").option("recursiveFileLookup", "true")
+        return (reader.schema(schema) if schema else reader).parquet(*uris)
 
     def read(self, table: Table, first: date, last: date | None = None) -> DataFrame:
         """The rows of the dates first..last (both included; last is first if None), with a `date` column.
@@ -63,9 +72,8 @@ class Store:
             days = [first + timedelta(n) for n in range((last - first).days + 1)]
             for day in days:
                 self.made_from[partition(table, day)] = partitions.identity(self.root, table, day)
-            frame = self.spark.read.option("basePath", self.uri(table.path)).parquet(
-                *(self.uri(partition(table, day)) for day in days)
-            )
+            reader = self.spark.read.option("__globPaths__", "false").option("basePath", self.uri(table.path))
+            frame = reader.parquet(*(self.uri(partition(table, day)) for day in days))
             for day in days:  # Spark has listed the files by now, and keeps to them
                 if partitions.identity(self.root, table, day) != self.made_from[partition(table, day)]:
                     raise ConflictError(f"{partition(table, day)} was replaced while its files were listed; run again")
@@ -218,6 +226,27 @@ class Store:
         finally:
             self.spark.conf.unset(_USER_METADATA)
 
+    def retype(self, table: Table, types: dict[str, pa.DataType]) -> None:
+        """Give attributes of a Delta table other types: one commit that writes each of its files anew.
+
+        A value is cast, and null where it does not fit: between a list and a single value, or lists of others.
+        """
+        whole = self._delta(table)
+        columns = {name: _retyped(whole, name, sql_type(kind)) for name, kind in types.items()}
+        write = (
+            whole.withColumns(columns)
+            .write.format("delta")
+            .mode("overwrite")
+            .partitionBy("date")
+            .option("overwriteSchema", "true")
+            .option("userMetadata", json.dumps({delta_log.RETYPED: sorted(types), "run": self._run}))
+        )
+        try:
+            write.save(self.uri(table.path))
+        except _CONFLICTS as fault:
+            raise ConflictError(f"{table.path} below {self.root.path} was changed meanwhile; run this again") from fault
+        self.made_from.pop(table.path)
+
     def labelled(self, table: Table, day: date) -> dict:
         """The settings recorded by the commit that last replaced this date of a Delta table.
 
@@ -266,6 +295,14 @@ class Store:
     def _recorded(self, day: date, settings: dict) -> str:
         recorded = {"date": day.isoformat(), "made_from": self.made_from, "settings": settings, "run": self._run}
         return json.dumps(recorded, sort_keys=True)
+
+
+def _retyped(frame: DataFrame, name: str, wanted: str) -> Column:
+    value, had = F.col(f"`{name}`"), dict(frame.dtypes)[name]
+    lists = had.startswith("array<"), wanted.startswith("array<")
+    if lists[0] != lists[1] or (had == "array<string>" and wanted != had):
+        return F.lit(None).cast(wanted)
+    return value.try_cast(wanted)
 
 
 @contextmanager

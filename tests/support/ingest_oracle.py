@@ -65,7 +65,7 @@ def _rows(table: Table, file: dict[str, Cells], files: list[dict[str, Cells]]) -
 
 
 def _attributes(table: Table, files: list[dict[str, Cells]]) -> dict[str, str]:
-    """The type of each attribute that is taken over: text if some file has text, else double if some has one."""
+    """The type of each attribute that is taken over: see `_attribute`."""
     kinds: dict[str, set[str]] = {}
     for file in files:
         for name, cells in file.items():
@@ -74,10 +74,25 @@ def _attributes(table: Table, files: list[dict[str, Cells]]) -> dict[str, str]:
     taken = {}
     for name, found in kinds.items():
         fine = not re.search(r"[ ,;{}()\n\t=`]", name) and name not in ("", "date", "reason") and name[0] != "_"
-        if fine and found != {"null"} and found <= {*NUMBERS, "string", "null"}:
-            doubles = found & {"double", "float", "decimal", "unsigned"}
-            taken[name] = "string" if "string" in found else "double" if doubles else "int64"
+        wanted = _attribute(found - {"null", "list<null>"})
+        if fine and wanted:
+            taken[name] = wanted
     return taken
+
+
+def _attribute(kinds: set[str]) -> str | None:
+    """The narrowest type that holds all of these, None if there is none."""
+    lists = {kind for kind in kinds if kind.startswith("list<")}
+    if lists:
+        inner = _attribute({kind[5:-1] for kind in lists}) if lists == kinds else None
+        return {"int64": "list<int64>", "double": "list<float>", "string": "list<string>"}.get(inner)
+    if not kinds or not kinds <= {*NUMBERS, "string", "date", "bool"}:
+        return None
+    if kinds == {"bool"}:
+        return "bool"
+    if kinds & {"string", "date", "bool"}:
+        return "string"
+    return "double" if kinds & {"double", "float", "decimal", "unsigned"} else "int64"
 
 
 def fit(value, kind: str, wanted: str):
@@ -87,7 +102,7 @@ def fit(value, kind: str, wanted: str):
     if wanted.startswith("list<"):
         if not kind.startswith("list<"):
             return REFUSED
-        inner = [fit(one, kind[5:-1], re.search(r"(int64|float)>$", wanted)[1]) for one in value]
+        inner = [fit(one, kind[5:-1], re.search(r"(int64|float|string)>$", wanted)[1]) for one in value]
         return REFUSED if any(one is REFUSED for one in inner) else tuple(inner)
     if wanted in ("int64", "int32"):
         return _whole(value, kind, 63 if wanted == "int64" else 31)
@@ -95,6 +110,8 @@ def fit(value, kind: str, wanted: str):
         return _real(value, kind, wanted)
     if wanted == "string":
         return _text(value, kind)
+    if wanted == "bool":
+        return value if kind == "bool" else REFUSED
     return _micros(value, kind)
 
 
@@ -141,7 +158,7 @@ def _micros(value, kind: str):
     if kind == "millis":
         return value * 1000
     if kind == "nanos":
-        return REFUSED if value % 1000 else value // 1000
+        return value // 1000
     if kind == "date":
         since = value * 24 * 60 * MINUTE
         return since if -(2**63) <= since < 2**63 else REFUSED
@@ -173,6 +190,9 @@ def _is_faultless(table: Table, row: dict, day: date, known: dict[str, str], use
             return False
         if value == "" and column.name in table.key and pa.types.is_string(column.type):
             return False
+    extra = [value for name, value in row.items() if name not in table.names]
+    if any(isinstance(value, tuple) and None in value for value in extra):
+        return False
     if table.name in ("users", "items"):
         return True
     items, scores = row.get("item_ids"), row.get("scores") or ()

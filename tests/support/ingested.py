@@ -31,8 +31,10 @@ def land_empty(root, *tables, day: date = DAY) -> None:
         parquet.write_table(table.schema.empty_table(), place / "part-empty.parquet")
 
 
-def ingest(root, share: float = 0.05, day: date = DAY, accept: bool = False) -> dict:
-    arguments = argparse.Namespace(root=str(root), max_refused_share=share, accept_changes=accept)
+def ingest(root, share: float = 0.05, day: date = DAY, accept: bool = False, reset: tuple[str, ...] = ()) -> dict:
+    arguments = argparse.Namespace(
+        root=str(root), max_refused_share=share, accept_changes=accept, reset_attribute=list(reset)
+    )
     return ingest_logs.main(arguments, day)
 
 

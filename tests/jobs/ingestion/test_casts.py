@@ -37,16 +37,32 @@ CASTS = [
     ("array<bigint>", "array(1L)", "string", None, True),
     ("bigint", "1709287200L", "timestamp", None, True),
     ("nanos", f"{FINE - 1}L", "timestamp", TEN, False),
-    ("nanos", f"{FINE}L", "timestamp", None, True),
+    ("nanos", f"{FINE}L", "timestamp", TEN, False),
+    ("nanos", "-1L", "timestamp", datetime(1969, 12, 31, 23, 59, 59, 999999), False),
     ("nanos", "-1000L", "timestamp", datetime(1969, 12, 31, 23, 59, 59, 999999), False),
-    ("nanos", "-9223372036854775807L - 1L", "timestamp", None, True),
+    ("nanos", "-9223372036854775807L - 1L", "timestamp", datetime(1677, 9, 21, 0, 12, 43, 145224), False),
     ("nanos", f"{FINE}L", "bigint", None, True),
     ("timestamp_ntz", "timestamp_ntz'2024-03-01 10:00:00'", "timestamp", TEN, False),
     ("string", "'2024-03-01T10:00:00Z'", "timestamp", TEN, False),
     ("string", "'2024-03-01 12:00:00.000000+02:00'", "timestamp", TEN, False),
     ("string", "'10:00'", "timestamp", None, True),
     ("string", "'2024-02-30 10:00:00'", "timestamp", None, True),
-    ("string", "'2024-03-01 10:00:00.0000001'", "timestamp", None, True),
+    ("string", "'2024-03-01 10:00:00.0000001'", "timestamp", TEN, False),
+    ("string", "'2024-03-01 10:00:00 UTC'", "timestamp", TEN, False),
+    ("string", "'2024-03-01 10:00:00+00'", "timestamp", TEN, False),
+    ("string", "'2024-03-01T10:00:00.000+0000'", "timestamp", TEN, False),
+    ("string", "'2024-03-01T10:00:00.000000999Z'", "timestamp", TEN, False),
+    ("string", "'2024-03-01 18:00:00+0800'", "timestamp", TEN, False),
+    ("string", "'2024-03-01 18:00+08'", "timestamp", TEN, False),
+    ("string", "'2024-03-01'", "timestamp", datetime(2024, 3, 1), False),
+    ("string", "'1969-12-31 23:59:59.9999999'", "timestamp", datetime(1969, 12, 31, 23, 59, 59, 999999), False),
+    ("string", "'2024-03-01 10:00:00.0000000001'", "timestamp", None, True),  # ten digits
+    ("string", "'2024-03-01 10:00:00 +08'", "timestamp", None, True),
+    ("string", "'2024-03-01+08'", "timestamp", None, True),
+    ("string", "'2024-03-01 10:00:00+25'", "timestamp", None, True),
+    ("boolean", "true", "boolean", True, False),
+    ("boolean", "true", "string", "true", False),
+    ("date", "date'2024-03-01'", "string", "2024-03-01", False),
     ("date", "date_from_unix_date(2147483647)", "timestamp", None, True),
     ("date", "date'2024-03-01'", "timestamp", datetime(2024, 3, 1), False),
     ("null", "int(null)", "string", None, False),
@@ -77,3 +93,20 @@ def test_casts(spark):
         got = found[f"v{n}"]
         got = got.replace(tzinfo=None) if isinstance(got, datetime) else got
         assert (got, found[f"l{n}"]) == (expected, refused_too), f"{value} of {kind} as {wanted}"
+
+
+TRUNCATED = [
+    ("nanos", f"{FINE}L", True),
+    ("nanos", f"{FINE - 1}L", False),
+    ("nanos", "-1L", True),
+    ("string", "'2024-03-01 10:00:00.1234567'", True),
+    ("string", "'2024-03-01 10:00:00.123456000Z'", False),
+    ("string", "'2024-03-01 10:00:00.000000001+08'", True),
+    ("string", "'2024-02-30 10:00:00.1234567'", False),  # refused, not cut
+]
+
+
+def test_times_below_a_microsecond_are_told(spark):
+    rows = spark.range(1).selectExpr(*(f"{value} AS c{n}" for n, (_, value, _) in enumerate(TRUNCATED)))
+    cut = [casts.cast(F.col(f"c{n}"), kind, "timestamp").truncates for n, (kind, _, _) in enumerate(TRUNCATED)]
+    assert list(rows.select(*cut).first()) == [expected for _, _, expected in TRUNCATED]

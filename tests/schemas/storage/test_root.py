@@ -38,3 +38,16 @@ def test_a_directory_with_and_without_scheme(tmp_path):
 def test_an_unknown_scheme_is_named():
     with pytest.raises(MissingDataError, match=r"wasbs.*s3a:"):
         Root.of("wasbs://container@account/day")
+
+
+@pytest.mark.parametrize("name", ["a%20b", "b\\c"])
+def test_a_path_that_delta_would_misread_is_refused(tmp_path, name):
+    with pytest.raises(MissingDataError, match=r"deltalake takes .* rename the folder"):
+        Root.of(str(tmp_path / name)).check_for_delta()
+
+
+@pytest.mark.parametrize("name", ["50% off #1", "r[1]{a}*?", "a:b", "ü +"])
+def test_any_other_path_is_that_very_folder(tmp_path, name):
+    root = Root.of(str(tmp_path / name))
+    root.check_for_delta()
+    assert root.path == str(tmp_path / name)
