@@ -72,7 +72,7 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     for part in (feedback, lists):
         funnel = funnel.join(part, on="request_id", how="inner")
     funnel = with_shadow(funnel, passed)
-    context = Context.of(store, day)
+    context = Context.of(store, arguments.root, day)
     rows = samples(leveled(funnel, arguments.seed), store.read(user_histories, day)).select(*hccp_samples.names)
     sizes = {"ranked": RANKED, "filtered": FILTERED}
     settings = {"seed": arguments.seed, "labelling": settings_of_labels, **sizes, **context.settings}

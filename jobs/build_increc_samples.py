@@ -54,7 +54,7 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     store.require(day, requests, target_groups)
     groups, asked = store.read(target_groups, day), store.read(requests, day)
     labelling = store.labelled(target_groups, day)
-    context = Context.of(store, day)
+    context = Context.of(store, arguments.root, day)
     rows = samples(groups, asked, store.read(user_histories, day)).select(*increc_samples.names)
     kept = {str(group): kept for group, kept in KEPT.items()}
     settings = {"labelling": labelling, "kept": kept, **context.settings}

@@ -27,12 +27,12 @@ class Context:
     snapshot: date | None
 
     @classmethod
-    def of(cls, store: Store, day: date) -> "Context":
+    def of(cls, store: Store, root: str, day: date) -> "Context":
         """The context of a date: its requests, and the newest snapshot of the 30 days before it as a whole."""
         context = _prefixed(store.read(requests, day), requests, "request_id", CONTEXT)
         if not store.has(users):
             return cls(context, None, None)
-        snapshot = arrow.newest_date(store.root.path, users, day - timedelta(days=1), PROFILE_DAYS - 1)
+        snapshot = arrow.newest_date(root, users, day - timedelta(days=1), PROFILE_DAYS - 1)
         rows = store.read(users, snapshot) if snapshot else store.read_all(users).where(F.lit(False))
         return cls(context, _prefixed(rows, users, "user_id", PROFILE), snapshot)
 

@@ -219,7 +219,6 @@ def test_a_million_rows_of_one_key_and_a_huge_value(spark, tmp_path):
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ({"user_id": pa.array([1], pa.float16())}, "column user_id has a type that cannot be read, should be int64"),
         ({"user_id": pa.array([{"id": 1}])}, "column user_id has a type that cannot be read, should be int64"),
         ({"request_time": pa.array([1], pa.duration("us"))}, "column request_time has a type that cannot be read"),
     ],
