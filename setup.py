@@ -1,6 +1,9 @@
 from setuptools import find_packages, setup
 
 spark = ["pyspark==4.2.0", "delta-spark==4.4.0", "numpy==2.4.6", "pandas==2.3.3"]
+# Spark Connect's client, which shares pyspark's folder, and the engine that it talks to. The engine is young: an
+# upgrade is a run of tests/engines.
+sail = ["pysail==0.7.2", "pyspark-client==4.2.0", "numpy==2.4.6", "pandas==2.3.3"]
 train = [
     "tensorflow==2.21.0",
     "tf-keras==2.21.0",
@@ -36,5 +39,12 @@ setup(
     packages=find_packages(include=["schemas*", "models*", "jobs*", "airflow_dags*"]),
     install_requires=["pyarrow==26.0.1", "deltalake==1.6.6"],
     entry_points={"console_scripts": ["headrace = jobs.command.headrace:main"]},
-    extras_require={"spark": spark, "train": train, "airflow": airflow, "report": report, "test": test},
+    extras_require={
+        "spark": spark,
+        "sail": sail,
+        "train": train,
+        "airflow": airflow,
+        "report": report,
+        "test": test,
+    },
 )

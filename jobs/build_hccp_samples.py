@@ -29,6 +29,7 @@ from pyspark.sql import functions as F
 
 from jobs.command import cli
 from jobs.funnel.attribution import of_date, strongest
+from jobs.funnel.columns import union
 from jobs.funnel.context import Context
 from jobs.funnel.histories import with_history
 from jobs.funnel.labelling import Labelling
@@ -48,7 +49,7 @@ stale = partial(stale_dates, made=[hccp_samples])
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = cli.parser(__doc__)
+    parser = cli.spark_parser(__doc__)
     parser.add_argument("--seed", type=cli.at_least(0), default=0, help="of the draws, default 0")
     cli.stale_flag(parser, "labels")
     return parser
@@ -100,9 +101,9 @@ def with_feedback(impressions: DataFrame, attributed: DataFrame) -> DataFrame:
     a map from every item with such an action, shown or not.
     """
     conversion = ("request_id", "item_id", "action", "event_time", "event_id", "scenario", "named", "request_scenario")
-    rows = impressions.select("request_id", "item_id", "position").unionByName(
+    rows = union(
+        impressions.select("request_id", "item_id", "position"),
         attributed.select(*conversion),
-        allowMissingColumns=True,
     )
     shown, bought = F.col("shown"), F.col("action") == Action.PURCHASE.value
     items = (

@@ -18,7 +18,7 @@ as `profile_...`.
 """
 
 import argparse
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import partial
 
 from pyspark.sql import Column, DataFrame
@@ -40,11 +40,14 @@ from schemas.vocabulary import INCREC, TargetGroup
 KEPT = {TargetGroup.ETG: 10, TargetGroup.RTG: 20, TargetGroup.ITG: 20}
 
 
+# A literal of Python's: Sail cannot cast one inside a struct that it collects.
+_NEVER = datetime(9999, 12, 31, tzinfo=UTC)
+
 stale = partial(stale_dates, made=[increc_samples])
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = cli.parser(__doc__)
+    parser = cli.spark_parser(__doc__)
     cli.stale_flag(parser, "labels")
     return parser
 
@@ -65,7 +68,7 @@ def samples(groups: DataFrame, asked: DataFrame, histories: DataFrame) -> DataFr
     """The rows of `increc_samples`, one per request with at least one RTG or ITG row."""
     item = F.struct(
         (-F.coalesce(strength(F.col("action")), F.lit(0))).alias("weakness"),
-        F.coalesce("action_time", F.lit("9999-12-31").cast("timestamp")).alias("action_time"),
+        F.coalesce("action_time", F.lit(_NEVER)).alias("action_time"),
         "item_id",
         F.coalesce("action", F.lit("")).alias("action"),
     )

@@ -36,7 +36,7 @@ TOP_SHARE, MIDDLE_SHARE = 0.5, 0.8
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    return cli.parser(__doc__)
+    return cli.spark_parser(__doc__)
 
 
 def main(arguments: argparse.Namespace, day: date) -> dict:

@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 from jobs.command import cli
 from schemas.storage.days import local_date, midnight
 from schemas.storage.lineage import stale_dates
-from schemas.storage.session import session
+from schemas.storage.session import parallelism, session
 from schemas.storage.settings import RootSettings
 from schemas.storage.spark import Store
 from schemas.tables.features import user_histories
@@ -37,7 +37,7 @@ stale = partial(stale_dates, made=[user_histories])
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = cli.parser(__doc__)
+    parser = cli.spark_parser(__doc__)
     cli.stale_flag(parser, "requests")
     return parser
 
@@ -79,7 +79,7 @@ def histories(asked: DataFrame, events: DataFrame, begin: datetime) -> DataFrame
     )
     known = F.slice(F.reverse(F.filter(_latest(), _known)), 1, LENGTH)
     # A date's requests are a file or two, so they would be as many tasks; a number is not coalesced again.
-    tasks = asked.sparkSession.sparkContext.defaultParallelism
+    tasks = parallelism(asked.sparkSession)
     return (
         asked.repartition(tasks, "request_id")
         .join(per_user, on="user_id", how="left")

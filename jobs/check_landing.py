@@ -145,7 +145,7 @@ def _validate(found: Check, arguments: argparse.Namespace, day: date, copies: Co
     if requests not in landed:
         found.faults.setdefault(None, "without requests no row of another log can be looked at")
         return
-    store = Store(session("check_landing"), arguments.root)
+    store = Store(session("check_landing", needs_jvm=True), arguments.root)
     try:
         with landing.unreadable_files_named(arguments.root, landed.values()):
             found.outcomes, _ = validation.validate_all(store, arguments.root, list(landed.values()), day, copies)

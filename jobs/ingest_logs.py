@@ -56,7 +56,7 @@ SETTINGS = "settings"  # the setting of a log's commit that holds what settings.
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = cli.parser(__doc__)
+    parser = cli.spark_parser(__doc__)
     parser.add_argument(
         "--max-refused-share", type=cli.share, default=0.05, help="refused rows of a table that fail (%(default)s)"
     )
@@ -117,7 +117,7 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
             )
     for line in parquet_files.unknown_folders(Root.of(root)):
         cli.log(f"ingest_logs {day}: {line}")
-    store = Store(session("ingest_logs"), root)
+    store = Store(session("ingest_logs", needs_jvm=True), root)
     settings = {"max_refused_share": arguments.max_refused_share}
     if recorded := validation.recorded(root_settings):
         settings[SETTINGS] = recorded

@@ -35,7 +35,7 @@ from schemas.vocabulary import HOMEPAGE, Attribution
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = cli.parser(__doc__)
+    parser = cli.spark_parser(__doc__)
     parser.add_argument("--window-hours", type=cli.at_least(1), default=24, help="default 24")
     usual = str(Attribution.LAST_REQUEST)
     parser.add_argument("--attribution", choices=[*map(str, Attribution)], default=usual, help=f"default {usual}")

@@ -28,7 +28,6 @@ from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
-from delta.tables import DeltaTable
 
 from jobs.command import cli
 from schemas.storage import arrow
@@ -42,12 +41,11 @@ from schemas.tables.registry import TABLES
 # Opening a file costs Spark about as much as reading 4 MiB. What is merged stays below what one task reads at once,
 # so that a date's scan keeps its tasks.
 SMALL, MANY, MERGED = 8 << 20, 16, 64 << 20
-LISTING_TASKS = 32
 KEPT = "delta.deletedFileRetentionDuration"
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = cli.parser(__doc__)
+    parser = cli.spark_parser(__doc__)
     parser.add_argument(
         "--retention-days",
         type=cli.at_least(7),  # Delta's own check, too, wants a week for those who read or write meanwhile
@@ -83,24 +81,18 @@ def compact(store: Store, table: Table, days: list[date]) -> dict[str, int]:
     """Merge the small files of some dates in one commit."""
     if not days:
         return {"dates_compacted": 0, "files_compacted": 0, "files_added": 0}
-    store.spark.conf.set("spark.databricks.delta.optimize.minFileSize", SMALL)
-    store.spark.conf.set("spark.databricks.delta.optimize.maxFileSize", MERGED)
-    asked = ", ".join(f"DATE'{day}'" for day in days)
-    merging = DeltaTable.forPath(store.spark, store.uri(table.path)).optimize().where(f"date IN ({asked})")
-    done = merging.executeCompaction().select("metrics.numFilesRemoved", "metrics.numFilesAdded").first()
-    return {"dates_compacted": len(days), "files_compacted": done[0], "files_added": done[1]}
+    removed, added = store.commits.compact(table, days, SMALL, MERGED)
+    return {"dates_compacted": len(days), "files_compacted": removed, "files_added": added}
 
 
 def vacuum(store: Store, root: str, table: Table, retention_days: int) -> dict[str, int]:
     """Delete the files that no version of the last days names."""
-    uri, kept = store.uri(table.path), f"interval {retention_days} days"
+    kept = f"interval {retention_days} days"
     # VACUUM deletes an old file as soon as the table has forgotten when it was removed, after 7 days if not told.
     if arrow.delta(root, table).metadata().configuration.get(KEPT) != kept:
-        store.spark.sql(f"ALTER TABLE delta.`{uri}` SET TBLPROPERTIES ('{KEPT}' = '{kept}')")
-    # Delta lists the table's folders in as many tasks: 10,000, if not told.
-    store.spark.conf.set("spark.sql.sources.parallelPartitionDiscovery.parallelism", LISTING_TASKS)
+        store.commits.set_property(table, KEPT, kept)
     before = {file.path: file.size for file in store.root.files(table.path)}
-    DeltaTable.forPath(store.spark, uri).vacuum(24 * retention_days)
+    store.commits.vacuum(table, 24 * retention_days)
     after = {file.path for file in store.root.files(table.path)}
     gone = [size for path, size in before.items() if path not in after]
     return {"files_deleted": len(gone), "bytes_freed": sum(gone)}

@@ -46,7 +46,7 @@ BUILT = (user_histories, increc_samples, hccp_samples)
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    return cli.parser(__doc__)
+    return cli.spark_parser(__doc__)
 
 
 def main(arguments: argparse.Namespace, day: date) -> dict:

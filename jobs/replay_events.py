@@ -68,18 +68,23 @@ WRITTEN = (logs.requests, *ANSWERED, logs.items, logs.conversions)
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = cli.parser(__doc__)
+    parser = cli.spark_parser(__doc__)
     parser.add_argument("--events", required=True, metavar="FILE", help="path or URI of the log's file; required")
     parser.add_argument(
         "--source", required=True, choices=sorted(SOURCES), metavar="SOURCE", help="required: " + ", ".join(SOURCES)
     )
     parser.add_argument(
-        "--request-density", choices=DENSITIES, default=SESSION, help=f"a request a what, default {SESSION}"
+        "--request-density",
+        choices=DENSITIES,
+        metavar="WHAT",
+        default=SESSION,
+        help=f"a request a {' or '.join(DENSITIES)}, default {SESSION}",
     )
     parser.add_argument(
         "--channel-size",
         type=cli.at_least(4),
         default=200,
+        metavar="N",
         help="items a channel returns, default 200; the user's own items are a quarter of it",
     )
     return parser
@@ -96,7 +101,7 @@ def replay(root: str, events: str, settings: Settings | ListSettings, day: date)
     if all(is_landed(place, table, day, made_from, settings) for table in WRITTEN):
         cli.log(f"replay_events {day}: already landed from this file with these settings; left as it is")
         return {"rows_written": 0, "already_landed": 1}
-    store = Store(session("replay_events"), root)
+    store = Store(session("replay_events", needs_jvm=True), root)
     lists = SOURCES[settings.source].lists
     open_source, land_tables = (open_lists, land_lists) if lists else (open_log, land_events)
     log = open_source(store.spark, events, made_from["events"], settings)

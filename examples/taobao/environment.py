@@ -18,7 +18,7 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 VENV = PROJECT / ".venv"
 PYTHONS = ((3, 11), (3, 12))
 JAVA = 17
-EXTRAS = "spark,train,airflow,report,test"
+EXTRAS = "spark,sail,train,airflow,report,test"
 # pip's settings of where packages come from, as environment variables that uv reads.
 UV_VARIABLES = {
     "index-url": "UV_DEFAULT_INDEX",

@@ -14,6 +14,8 @@ from datetime import date, timedelta
 from types import TracebackType
 
 from jobs.command import streams
+from schemas.storage import engines
+from schemas.storage.engines import ENGINE, ENGINES, SPARK
 from schemas.table import ConflictError, ContractError, MissingDataError
 
 DONE, FAILED, BAD_ARGUMENTS, STOPPED, PIPE_CLOSED = 0, 1, 2, 130, 141
@@ -126,6 +128,15 @@ def stoppable(job: str) -> Iterator[None]:
         sys.exit(STOPPED)
 
 
+def spark_parser(description: str) -> argparse.ArgumentParser:
+    """The parser of a job that a Spark engine runs: `parser`, with --engine."""
+    made = parser(description)
+    made.add_argument(
+        "--engine", choices=ENGINES, metavar="ENGINE", help=f"{' or '.join(ENGINES)}; default ${ENGINE}, else {SPARK}"
+    )
+    return made
+
+
 def stale_flag(made: argparse.ArgumentParser, source: str) -> None:
     """Add --stale: of the dates only those that are there, and were made from what `source` no longer is."""
     made.add_argument(
@@ -186,6 +197,8 @@ def show(job: str, work: Callable[[], None], unreadable: tuple[type[Exception], 
 
 def _run(job: str, arguments: argparse.Namespace, work: Callable, stale: Callable | None) -> None:
     started, counted, failed = time.monotonic(), [], []
+    if getattr(arguments, "engine", None):
+        os.environ[ENGINE] = arguments.engine
     first, last = arguments.date[0], arguments.date[-1]
     only_stale = stale is not None and arguments.stale
     try:
@@ -210,6 +223,7 @@ def _run(job: str, arguments: argparse.Namespace, work: Callable, stale: Callabl
         "date": str(first) if first == last else f"{first}..{last}",
         **_summed(counted),
         **({"failed_dates": failed} if failed else {}),
+        **({"engine": engine} if (engine := engines.running()) else {}),
         "seconds": round(time.monotonic() - started, 1),
     }
     tell(line)

@@ -5,7 +5,9 @@ from datetime import date, datetime, timedelta
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from jobs.funnel.columns import union
 from schemas.storage.days import bounds, dates_between, local_date
+from schemas.storage.spark import refuse
 from schemas.vocabulary import Action, Attribution
 
 _EVENT = ("event_id", "user_id", "item_id", "action", "event_time", "scenario", "request_id")
@@ -78,7 +80,7 @@ def strength(action: Column) -> Column:
     chosen = F.when(action.isNull(), None)
     for known in Action:
         chosen = chosen.when(action == known.value, F.lit(known.strength))
-    return chosen.otherwise(F.raise_error(F.concat(F.lit("unknown action "), action)).cast("int"))
+    return chosen.otherwise(refuse(F.concat(F.lit("unknown action "), action)).cast("int"))
 
 
 def strongest(counted: Column | None = None) -> Column:
@@ -107,7 +109,7 @@ def _named(events: DataFrame, targets: DataFrame, window_hours: int) -> DataFram
     joined = joined.withColumn("request_time", F.array_max(so_far)).drop("times")
     joined = joined.withColumn("named", F.coalesce(in_window(window_hours, CLOCK_SKEW), F.lit(False)))
     without = events.where("request_id IS NULL").withColumn("named", F.lit(False))
-    return joined.unionByName(without, allowMissingColumns=True)
+    return union(joined, without)
 
 
 def _last(events: DataFrame, targets: DataFrame, window_hours: int) -> DataFrame:

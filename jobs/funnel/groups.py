@@ -4,6 +4,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.funnel.attribution import strongest
+from jobs.funnel.columns import union
 from schemas.vocabulary import TargetGroup
 
 
@@ -19,9 +20,9 @@ def touches(targets: DataFrame, impressions: DataFrame, attributed: DataFrame) -
         request_id, user_id, request_scenario, item_id, and either position, or action, event_time, event_id and
         scenario.
     """
-    rows = impressions.select("request_id", "item_id", "position").unionByName(
+    rows = union(
+        impressions.select("request_id", "item_id", "position"),
         attributed.select("request_id", "item_id", "action", "event_time", "event_id", "scenario"),
-        allowMissingColumns=True,
     )
     return rows.join(targets.select("request_id", "user_id", "request_scenario"), on="request_id", how="inner")
 
@@ -50,7 +51,7 @@ def group_items(touched: DataFrame, retrievals: DataFrame) -> DataFrame:
         touched: what `touches` returns.
         retrievals: request_id, channel, item_ids.
     """
-    rows = touched.unionByName(channel_hits(retrievals, touched), allowMissingColumns=True).repartition("request_id")
+    rows = union(touched, channel_hits(retrievals, touched)).repartition("request_id")
     items = rows.groupBy("request_id", "item_id").agg(
         F.max("user_id").alias("user_id"),  # a hit has none, nor a scenario
         F.max("request_scenario").alias("request_scenario"),

@@ -3,6 +3,8 @@
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from schemas.storage.spark import refuse
+
 
 def with_history(requests: DataFrame, histories: DataFrame) -> DataFrame:
     """Add history_item_ids and history_actions; writing fails, with a line that says so, if a request has no row.
@@ -17,5 +19,5 @@ def with_history(requests: DataFrame, histories: DataFrame) -> DataFrame:
         "request_id",
         F.lit(", which was logged later: run build_user_histories again"),
     )
-    known = F.coalesce("history_item_ids", F.raise_error(fault).cast("array<bigint>"))
+    known = F.coalesce("history_item_ids", refuse(fault).cast("array<bigint>"))
     return requests.join(histories, on="request_id", how="left").withColumn("history_item_ids", known)

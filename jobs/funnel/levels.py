@@ -1,18 +1,15 @@
 """The levels of a request's hybrid sample: where in the funnel each of its items ended.
 
 Spark compiles functions of whole lists and of rows, and interprets functions of a list's elements, at about a
-microsecond an element. So every listed item becomes a row for as long as its key is computed and compared with a
+microsecond an element. So every listed item becomes a row for as long as its hash is computed and compared with a
 bound; the few below it are gathered again. They need no shuffle: a request's rows stay together. One of them carries
-the request's own columns, the others none.
+the request's own columns, the others none: Spark would copy pointers, an engine of columns every list.
 """
-
-from functools import reduce
-from operator import or_
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.funnel.sampling import capped_factor, inverse_probability, pareto_key, smallest, uniform
+from jobs.funnel.sampling import HASH_BITS, capped_factor, inverse_probability, keyed_hash, pareto_key, uniform
 from schemas.vocabulary import Level
 
 RANKED, FILTERED = 10, 40
@@ -37,9 +34,7 @@ def leveled(requests: DataFrame, seed: int) -> DataFrame:
     alike = F.array_repeat(F.lit(1.0), F.size("shown"))
     inverse = F.array_repeat(F.greatest(F.lit(1.0), F.col("dropped") / FILTERED), F.size("filtered"))
     return (
-        _gathered(_measured(requests), seed)
-        .withColumn("ranked", _ranked())
-        .withColumn("filtered", _merged())
+        _drawn(_gathered(_measured(requests), seed))
         .withColumn("scored", _scored())
         .withColumn("item_ids", F.concat(*(_as_ranked(level) for level in shown), F.col("scored.item_id"), "filtered"))
         .withColumn("levels", F.concat(*heads, F.col("scored.level"), last))
@@ -55,7 +50,7 @@ def _measured(requests: DataFrame) -> DataFrame:
     factor: of their weights.
     """
     better = F.concat(F.coalesce("pre_ranking", F.array().cast("array<bigint>")), "shown", "ranking")
-    dropped = F.when(F.col("above").isNotNull(), F.size(F.array_except(F.flatten("channels"), "above")))
+    dropped = F.when(F.col("above").isNotNull(), F.size(_except(F.flatten("channels"), "above")))
     return (
         requests.withColumn("shown", F.concat("purchased", "clicked", "exposed"))
         .withColumn("shadow", F.filter("shadow", lambda one: ~F.array_contains(better, one["item_id"])))
@@ -71,60 +66,87 @@ def _unexposed_ranks() -> Column:
     exposed = F.transform(F.array_intersect("ranking", "shown"), lambda item: F.array_position("ranking", item))
     # slice, since sequence(1, 0) counts down
     ranks = F.slice(F.sequence(F.lit(1), F.greatest(F.lit(1), F.size("ranking"))), F.lit(1), F.size("ranking"))
-    return F.array_except(ranks, exposed.cast("array<int>"))
+    return F.array_except(ranks.cast("array<int>"), exposed.cast("array<int>"))
 
 
 def _gathered(measured: DataFrame, seed: int) -> DataFrame:
-    """Each request's candidates: those listed items whose keys can be among the smallest.
+    """Each request's candidates: those listed items whose keys can be among the smallest, exposed ones included.
 
-    near_ranked: array<struct<key, rank, item_id>>; near_filtered: array<struct<key, item_id, place>>, an item once
-    for each channel that returned it.
+    near_ranked: array<struct<key, item_id>>; near_filtered: array<struct<key, item_id, place>>, an item once for each
+    channel that returned it.
     """
-    lists = F.posexplode(F.concat(F.array("ranking"), "channels")).alias("list", "listed")
-    left = ("request_id", "channels", "pre_ranking", "ranks", "above")
-    carried = [name for name in measured.columns if name not in left]
-    # outer: an empty ranking gives a row too, the one that carries the request
-    items = measured.select("*", lists).select("*", F.posexplode_outer("listed").alias("before", "item_id"))
-    in_ranking, place = F.col("list") == 0, F.col("before") + 1
+    carried = [name for name in measured.columns if name not in ("request_id", "channels", "pre_ranking", "ranks")]
+    scalars = ("request_id", "few", "factor", "bound")
+    one_item = F.array(F.lit(0).cast("bigint"))
+    lists = (
+        measured.withColumn("few", F.size("ranks") <= 10 * RANKED)
+        .withColumn("bound", _filtered_bound())
+        .withColumn("listed", F.concat(F.array(one_item, F.col("ranking")), F.col("channels")))
+        # The first list of one item carries the request, the others a null: a list, since an engine of columns copies
+        # a null struct's fields all the same.
+        .withColumn("request", F.array(F.array(F.struct(*carried))))
+        .select(*scalars, F.posexplode(F.arrays_zip("listed", "request")).alias("list", "part"))
+        .select(*scalars, "list", F.col("part.listed").alias("listed"), F.col("part.request").alias("request"))
+    )
+    items = lists.select(*scalars, "list", "request", F.posexplode("listed").alias("before", "item_id"))
+    kind, place = F.col("list"), F.col("before") + 1
+    hashed = keyed_hash(seed, F.col("request_id"), F.col("item_id"))
+    near_ranked = (kind == 1) & (F.col("few") | _ranked_near(hashed, place))
+    near = items.where((kind == 0) | near_ranked | ((kind > 1) & (hashed < F.col("bound"))))
     chance = uniform(seed, F.col("request_id"), F.col("item_id"))
     key = pareto_key(chance, inverse_probability(F.log2(place + 1), F.col("factor")))
-    parts = {
-        "request": (in_ranking & (F.coalesce("before", F.lit(0)) == 0), F.struct(*carried)),
-        "near_ranked": (
-            in_ranking & _ranked_near(key) & ~F.array_contains("shown", F.col("item_id")),
-            F.struct(key.alias("key"), place.alias("rank"), "item_id"),
+    gathered = near.groupBy("request_id").agg(
+        # not first(): for every row it would copy the request that it has found
+        F.collect_list("request").alias("request"),
+        F.collect_list(F.when(kind == 1, F.struct(key.alias("key"), "item_id"))).alias("near_ranked"),
+        F.collect_list(F.when(kind > 1, F.struct(hashed.alias("key"), "item_id", place.alias("place")))).alias(
+            "near_filtered"
         ),
-        "near_filtered": (
-            ~in_ranking & _filtered_near(chance) & ~F.array_contains("above", F.col("item_id")),
-            F.struct(chance.alias("key"), "item_id", place.alias("place")),
-        ),
-    }
-    rows = items.where(reduce(or_, (holds for holds, _ in parts.values()))).select(
-        "request_id", *(F.when(holds, part).alias(name) for name, (holds, part) in parts.items())
     )
-    # not first(): for every row it would copy the request that it has found
-    gathered = rows.groupBy("request_id").agg(*(F.collect_list(name).alias(name) for name in parts))
-    gathered = gathered.withColumn("request", F.get("request", F.lit(0)))
+    gathered = gathered.withColumn("request", F.get(F.get("request", F.lit(0)), F.lit(0)))
     return gathered.select("request_id", "request.*", "near_ranked", "near_filtered")
 
 
-def _ranked_near(key: Column) -> Column:
-    """Of more than 100 unexposed items at least 10 have a key below 6, but for one request in 10^10.
+def _ranked_near(hashed: Column, place: Column) -> Column:
+    """Whether the key is below 6, without a division: of more than 100 unexposed items at least 10 are, but for one
+    request in 10^10.
 
     A key is below t with probability t p / (1 - p + t p): 43 of 140 are.
     """
-    return (F.size("ranks") <= 10 * RANKED) | (key < 6.0)
+    inverse = inverse_probability(F.log2(place + 1), F.col("factor"))
+    return hashed.cast("double") * (inverse + 5.0) < F.lit(6.0 * 2**HASH_BITS)
 
 
-def _filtered_near(chance: Column) -> Column:
-    """At least 40 dropped items have a chance below 100 / dropped, but for one request in 10^11."""
-    return chance < 2.5 * FILTERED / F.greatest(F.lit(1), F.col("dropped"))
+def _filtered_bound() -> Column:
+    """At least 40 dropped items have a hash below it: a share of 100 / dropped, but for one request in 10^11."""
+    share = F.least(F.lit(1.0), 2.5 * FILTERED / F.greatest(F.lit(1), F.col("dropped")))
+    return F.when(F.col("dropped") > 0, (share * F.lit(float(2**HASH_BITS))).cast("bigint")).otherwise(F.lit(0))
 
 
-def _ranked() -> Column:
-    """array<struct<rank, item_id>>: the 10 with the smallest keys, in the ranking's order."""
-    drawn = smallest(F.col("near_ranked"), RANKED)
-    return F.sort_array(F.arrays_zip(drawn["rank"].alias("rank"), drawn["item_id"].alias("item_id")))
+def _drawn(gathered: DataFrame) -> DataFrame:
+    """Add the draws: `ranked`, array<struct<rank, item_id>>, the 10 with the smallest keys, in the ranking's order;
+    `filtered`, the 40 with the smallest keys, in merged retrieval order: best position in a channel, then item_id.
+    """
+    places = F.arrays_zip(F.col("near_filtered.place").alias("place"), F.col("near_filtered.item_id").alias("item_id"))
+    ranks = F.transform("drawn", lambda item: F.array_position("ranking", item).cast("int"))
+    return (
+        gathered.withColumn("near_ranked", F.sort_array("near_ranked"))
+        .withColumn("near_filtered", F.sort_array("near_filtered"))
+        .withColumn("drawn", F.slice(_except("near_ranked.item_id", "shown"), 1, RANKED))
+        .withColumn("drawn", F.array_intersect("ranking", "drawn"))
+        .withColumn("ranked", F.arrays_zip(ranks.alias("rank"), F.col("drawn").alias("item_id")))
+        # nothing is near where pre-ranking was not logged, and `above` null
+        .withColumn("filtered", F.slice(_except("near_filtered.item_id", "above"), 1, FILTERED))
+        .withColumn("places", F.sort_array(places))
+        .withColumn("filtered", F.array_intersect("places.item_id", "filtered"))
+        .withColumn("filtered", F.coalesce("filtered", F.array().cast("array<bigint>")))
+    )
+
+
+def _except(items: Column | str, others: str) -> Column:
+    """The items that others lack, each once, in their order; Sail wants both lists of the very same type."""
+    items = F.col(items) if isinstance(items, str) else items
+    return F.array_except(items.cast("array<bigint>"), F.col(others).cast("array<bigint>"))
 
 
 def _scored() -> Column:
@@ -144,13 +166,6 @@ def _scored() -> Column:
     return F.sort_array(F.concat(ranked, shadow))
 
 
-def _merged() -> Column:
-    """The 40 with the smallest keys, in merged retrieval order: best position in a channel, then item_id."""
-    drawn = F.slice(F.array_distinct(F.sort_array("near_filtered")["item_id"]), 1, FILTERED)
-    places = F.arrays_zip(F.col("near_filtered.place").alias("place"), F.col("near_filtered.item_id").alias("item_id"))
-    return F.array_intersect(F.sort_array(places)["item_id"], drawn)
-
-
 def _as_ranked(items: str) -> Column:
     """The items in the ranking's order; those missing there come last, by item_id."""
-    return F.concat(F.array_intersect("ranking", items), F.sort_array(F.array_except(items, "ranking")))
+    return F.concat(F.array_intersect("ranking", items), F.sort_array(_except(items, "ranking")))

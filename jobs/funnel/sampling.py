@@ -19,7 +19,9 @@ def bind(value: Column, body: Callable[[Column], Column]) -> Column:
 
 def keyed_hash(seed: int, request_id: Column, item_id: Column) -> Column:
     """A whole number below 2^52, the same for the same seed, request and item."""
-    return F.shiftrightunsigned(F.xxhash64(F.lit(seed), request_id, item_id), 64 - HASH_BITS)
+    # shiftrightunsigned is the same number; Sail takes it by way of decimals, and hashes three times.
+    shifted = F.shiftright(F.xxhash64(F.lit(seed), request_id, item_id), 64 - HASH_BITS)
+    return shifted.bitwiseAND(F.lit(2**HASH_BITS - 1))
 
 
 def uniform(seed: int, request_id: Column, item_id: Column) -> Column:
@@ -50,11 +52,6 @@ def inverse_probability(inverse_weight: Column, factor: Column) -> Column:
     return F.greatest(F.lit(1.0), inverse_weight / factor)
 
 
-def smallest(keyed: Column, count: int) -> Column:
-    """The `count` smallest structs of an array, ascending."""
-    return F.slice(F.sort_array(keyed), 1, count)
-
-
 def pareto_key(chance: Column, inverse: Column) -> Column:
     """The smallest keys of a request are its sample: Pareto sampling (Rosen 1997), of fixed size without replacement.
 
@@ -71,7 +68,7 @@ def pareto_key(chance: Column, inverse: Column) -> Column:
 def _factor(weights: Column, total: Column, count: int, capped: int) -> Column:
     """With the first `capped` items at 1: the factor c for the others; null if it caps the heaviest of them."""
     others = total - sum((F.get(weights, F.lit(k)) for k in range(capped)), F.lit(0.0))
-    factor = F.try_divide(F.lit(count - capped), others)
+    factor = F.lit(float(count - capped)) / F.when(others != 0, others)  # Sail's try_divide takes whole numbers alone
     return F.when(factor * F.get(weights, F.lit(capped)) <= 1.0, factor)
 
 

@@ -11,6 +11,7 @@ from pyarrow import fs
 from schemas.storage.root import Root
 from schemas.table import MissingDataError, Table
 
+GONE = "_gone"  # of a row that a merge is given: whether it deletes the row of this key, else it puts the row
 _MERGE = "MERGE"
 # What the commit of an erasure says; no id in it, since a log outlives the rows.
 ERASURE = json.dumps({"erasure": True})
@@ -124,9 +125,11 @@ def _record(metadata: object) -> dict | None:
 
 
 def _rows(info: dict) -> int:
-    names = [f"numTargetRows{done}" for done in ("Inserted", "Updated", "Deleted")]
-    names = names if info.get("operation") == _MERGE else ["numOutputRows"]
-    return sum(int(info.get("operationMetrics", {}).get(name, 0)) for name in names)
+    names = [f"numtargetrows{done}" for done in ("inserted", "updated", "deleted")]
+    names = names if info.get("operation") == _MERGE else ["numoutputrows"]
+    # delta-spark says numTargetRowsInserted, delta-rs num_target_rows_inserted
+    metrics = {name.replace("_", "").lower(): value for name, value in info.get("operationMetrics", {}).items()}
+    return sum(int(metrics.get(name, 0)) for name in names)
 
 
 def _actions(root: Root, table: Table) -> Iterator[tuple[int, list[dict]]]:

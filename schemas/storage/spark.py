@@ -1,4 +1,8 @@
-"""Spark's doorway to the tables: their rows enter through `read` and leave through `replace`, `renew` or `update`."""
+"""The engines' doorway to the tables: their rows enter through `read` and leave through `replace`, `renew`, `update`.
+
+It is the same for Spark and Sail, but for who commits to Delta tables: delta-spark for a session of a JVM, delta-rs for
+a Spark Connect client's. Tables change hands both ways.
+"""
 
 import json
 import re
@@ -7,27 +11,29 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import reduce
+from urllib.parse import quote
 
 import pyarrow as pa
-from delta import exceptions
-from delta.tables import DeltaTable
-from py4j.protocol import Py4JError
+from pyarrow import parquet
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F
 
 from schemas.storage import delta_log, partitions
+from schemas.storage.delta_log import GONE
 from schemas.storage.root import Root
+from schemas.storage.session import engine_name, is_connected, is_sail
 from schemas.storage.staging import publish, stage
 from schemas.table import ConflictError, ContractError, MissingDataError, Table, partition
 
+try:
+    from py4j.protocol import Py4JError
+except ImportError:  # pyspark-client alone has no JVM to fail
+    Py4JError = PySparkException
 # What an engine raises when it cannot do what a plan says.
 ENGINE_FAULTS = (PySparkException, Py4JError)
-_GONE = "_gone"  # whether `Store.update` deletes the row of this key, else it puts the row
-_REFUSED = r"\[USER_RAISED_EXCEPTION\] (.*?)(?: SQLSTATE|\n|$)"  # a `raise_error` among the rows
-_USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
-# What Delta raises when two runs commit at once; they share no class of their own.
-_CONFLICTS = tuple(getattr(exceptions, name) for name in exceptions.__all__)
+_REFUSED = r"refused: (.*?)(?: SQLSTATE|\n|$)"  # a `refuse` among the rows
 
 
 class Store:
@@ -41,18 +47,45 @@ class Store:
         self.spark = spark
         self.root = Root.of(root)
         self.root.check_for_delta()
+        self.engine = engine_name(spark)
         # A path alone would be one of the cluster's default file system.
-        self._uri = str(root) if "://" in str(root) else f"file://{self.root.path}"
+        self._uri = (str(root) if "://" in str(root) else f"file://{self.root.path}").rstrip("/")
+        self._quoted = is_sail(spark)
+        self.commits = self._committer()
         self.made_from: dict[str, int | str] = {}
         self._run = uuid.uuid4().hex  # tells this run's commits from another's
 
     def uri(self, relative: str) -> str:
-        return f"{self._uri.rstrip('/')}/{relative}"
+        """What the engine opens: Hadoop takes a path as it is; to Sail it is a URL, else `*` and `[` are patterns."""
+        return f"{self._uri}/{relative}" if not self._quoted else quote(f"{self._uri}/{relative}", safe=":/=")
+
+    def _files(self, table: Table, day: date) -> DataFrame:
+        """The rows of a date of a Parquet table, by the names of its files.
+
+        A Connect engine lists a folder each time that it runs a plan, and would mix two versions; a replaced file is
+        not found. Nor does Sail know `basePath`, from which Spark would take the dates.
+        """
+        paths = [info.path.removeprefix(self.root.path).lstrip("/") for info in partitions.files(self.root, table, day)]
+        return self._reader().parquet(*map(self.uri, paths)).withColumn("date", F.lit(day))
+
+    def _reader(self) -> DataFrameReader:
+        """Takes a path as it is: to Spark a name's brackets or stars would be a pattern."""
+        return self.spark.read if self._quoted else self.spark.read.option("__globPaths__", "false")
+
+    def _committer(self):
+        if is_connected(self.spark):
+            from schemas.storage import delta_rs
+
+            address = self._uri if "://" in self._uri and not self.root.is_local else self.root.path
+            return delta_rs.Commits(self.root, address, self.uri)
+        from schemas.storage import delta_spark
+
+        return delta_spark.Commits(self.spark, self.uri)
 
     def read_files(self, uris: Iterable[str], schema: str | None = None) -> DataFrame:
         """The rows of Parquet files, whose names are no patterns; nothing in their paths becomes a column."""
-        # A name's brackets or stars would be a pattern to Spark, `date=` in its folders a column.
-        reader = self.spark.read.option("__globPaths__", "false").option("recursiveFileLookup", "true")
+        # `date=` in the folders' names would be a column to Spark.
+        reader = self._reader().option("recursiveFileLookup", "true")
         return (reader.schema(schema) if schema else reader).parquet(*uris)
 
     def read(self, table: Table, first: date, last: date | None = None) -> DataFrame:
@@ -72,12 +105,10 @@ class Store:
             days = [first + timedelta(n) for n in range((last - first).days + 1)]
             for day in days:
                 self.made_from[partition(table, day)] = partitions.identity(self.root, table, day)
-            reader = self.spark.read.option("__globPaths__", "false").option("basePath", self.uri(table.path))
-            frame = reader.parquet(*(self.uri(partition(table, day)) for day in days))
-            for day in days:  # Spark has listed the files by now, and keeps to them
+            frame = with_added(table, reduce(DataFrame.unionByName, [self._files(table, day) for day in days]))
+            for day in days:  # the files are listed by now
                 if partitions.identity(self.root, table, day) != self.made_from[partition(table, day)]:
                     raise ConflictError(f"{partition(table, day)} was replaced while its files were listed; run again")
-            frame = with_added(table, frame.withColumn("date", F.col("date").cast("date")))
         check(table, frame.drop("date"))
         return frame
 
@@ -119,17 +150,26 @@ class Store:
         A Delta date is replaced in one commit, whose user metadata holds `made_from` and the settings.
 
         Raises:
-            ContractError: the frame does not have the contract's columns, or a row met a `raise_error`; nothing is
+            ContractError: the frame does not have the contract's columns, or a row met a `refuse`; nothing is
                 written.
             ConflictError: another run replaced the date meanwhile; its rows stay.
         """
         check(table, frame)
         with fault_in_one_line(_REFUSED, f"{table.path} of {day} was not written: {{}}"):
             if table.storage == "delta":
-                return self._replace_delta(table, day, frame, settings)
+                recorded = self._recorded(day, settings)
+                return self._commit(table, day, lambda: self.commits.replace(table, day, frame, recorded))
             with stage(self.root, partition(table, day)) as staged:
-                frame.write.parquet(self.uri(staged.folder))
-                return publish(staged, table, day, self.made_from, settings)["rows"]
+                self.write_parquet(table, frame, staged.folder)
+                return publish(staged, table, day, self.made_from, settings, self.engine)["rows"]
+
+    def write_parquet(self, table: Table, frame: DataFrame, folder: str) -> None:
+        """Write the rows into a new folder below the root, at least one file, be it without rows."""
+        frame.write.parquet(self.uri(folder))
+        if not self.root.files(folder, ".parquet"):  # Sail writes none for no rows
+            self.root.filesystem.create_dir(self.root.at(folder), recursive=True)
+            with self.root.filesystem.open_output_stream(self.root.at(f"{folder}/part-0.parquet")) as stream:
+                parquet.write_table(table.schema.empty_table(), stream)
 
     def read_at(self, table: Table, version: int) -> DataFrame:
         """Every row that a Delta table had at a version, with its `date` column."""
@@ -157,26 +197,10 @@ class Store:
         if newest > self.made_from[table.path]:
             raise ConflictError(f"{table.path} of {day} was written by another run meanwhile; run this again, alone")
         key = list(table.key)
-        put = wanted.exceptAll(there).withColumn(_GONE, F.lit(False))
-        gone = there.join(wanted.select(*key), on=key, how="left_anti").withColumn(_GONE, F.lit(True))
-        changes = put.unionByName(gone).withColumn("date", F.lit(day)).persist()
-        same = " AND ".join(f"target.`{name}` = change.`{name}`" for name in key)
-        values = {f"`{name}`": f"change.`{name}`" for name in (*table.names, "date")}
-        self.spark.conf.set(_USER_METADATA, self._recorded(day, settings))
-        try:
-            merge = (
-                DeltaTable.forPath(self.spark, self.uri(table.path))
-                .alias("target")
-                .merge(changes.alias("change"), f"target.date = DATE'{day}' AND {same}")
-                .withSchemaEvolution()
-                .whenMatchedDelete(f"change.{_GONE}")
-                .whenMatchedUpdate(set=values)
-                .whenNotMatchedInsert(values=values)
-            )
-            return self._commit(table, day, merge.execute)
-        finally:
-            self.spark.conf.unset(_USER_METADATA)
-            changes.unpersist()
+        put = wanted.exceptAll(there).withColumn(GONE, F.lit(False))
+        gone = there.join(wanted.select(*key), on=key, how="left_anti").withColumn(GONE, F.lit(True))
+        changes = put.unionByName(gone)
+        return self._commit(table, day, lambda: self.commits.merge(table, day, changes, self._recorded(day, settings)))
 
     def renew(self, table: Table, day: date, frame: DataFrame, settings: dict) -> int:
         """Do what `replace` does, but let the files of a Delta date that has these rows already stay.
@@ -191,11 +215,12 @@ class Store:
             return self.replace(table, day, frame, settings)
         held = self.read(table, day).drop("date")
         attributes = [name for name in held.columns if name not in frame.columns]
-        wanted = frame.withColumns({name: F.lit(None).cast(held.schema[name].dataType) for name in attributes})
+        nulls = {name: F.lit(None).cast(held.schema[name].dataType) for name in attributes}
+        wanted = frame.withColumns(nulls) if nulls else frame
         there = _digest(held)
         if set(wanted.columns) != set(held.columns) or there != _digest(wanted.select(*_quoted(held.columns))):
             return self.replace(table, day, frame, settings)
-        self._replace_delta(table, day, frame.where(F.lit(False)), settings, where="date IS NULL")
+        self._commit(table, day, lambda: self.commits.record(table, day, frame, self._recorded(day, settings)))
         return there[0]
 
     def merge(self, table: Table, day: date, changes: DataFrame, settings: dict) -> int:
@@ -211,20 +236,7 @@ class Store:
             ConflictError: another run wrote the table meanwhile; its rows stay.
         """
         check(table, changes)
-        uri, names = self.uri(table.path), list(table.names)
-        if not self.has(table):
-            nothing = changes.select(*names).where(F.lit(False))
-            nothing.write.format("delta").mode("append").save(uri)
-        same = " AND ".join(f"target.`{name}` = change.`{name}`" for name in table.key)
-        values = {f"`{name}`": f"change.`{name}`" for name in names}
-        self.spark.conf.set(_USER_METADATA, self._recorded(day, settings))
-        try:
-            merge = DeltaTable.forPath(self.spark, uri).alias("target").merge(changes.alias("change"), same)
-            return self._commit(
-                table, day, merge.whenMatchedUpdate(set=values).whenNotMatchedInsert(values=values).execute
-            )
-        finally:
-            self.spark.conf.unset(_USER_METADATA)
+        return self._commit(table, day, lambda: self.commits.put(table, changes, self._recorded(day, settings)))
 
     def retype(self, table: Table, types: dict[str, pa.DataType]) -> None:
         """Give attributes of a Delta table other types: one commit that writes each of its files anew.
@@ -233,17 +245,10 @@ class Store:
         """
         whole = self._delta(table)
         columns = {name: _retyped(whole, name, sql_type(kind)) for name, kind in types.items()}
-        write = (
-            whole.withColumns(columns)
-            .write.format("delta")
-            .mode("overwrite")
-            .partitionBy("date")
-            .option("overwriteSchema", "true")
-            .option("userMetadata", json.dumps({delta_log.RETYPED: sorted(types), "run": self._run}))
-        )
+        recorded = json.dumps({delta_log.RETYPED: sorted(types), "run": self._run})
         try:
-            write.save(self.uri(table.path))
-        except _CONFLICTS as fault:
+            self.commits.retype(table, whole.withColumns(columns), recorded)
+        except self.commits.conflicts as fault:
             raise ConflictError(f"{table.path} below {self.root.path} was changed meanwhile; run this again") from fault
         self.made_from.pop(table.path)
 
@@ -263,18 +268,6 @@ class Store:
             self.made_from[table.path] = delta_log.version(self.root, table)
         return self.read_at(table, self.made_from[table.path])
 
-    def _replace_delta(self, table: Table, day: date, frame: DataFrame, settings: dict, where: str = "") -> int:
-        write = (
-            frame.withColumn("date", F.lit(day))
-            .write.format("delta")
-            .mode("overwrite")
-            .partitionBy("date")
-            .option("replaceWhere", where or f"date = '{day}'")
-            .option("mergeSchema", str(table.grows).lower())
-            .option("userMetadata", self._recorded(day, settings))
-        )
-        return self._commit(table, day, lambda: write.save(self.uri(table.path)))
-
     def _commit(self, table: Table, day: date, write: Callable[[], object]) -> int:
         """Make one commit; returns how many rows it put or took away."""
         conflict = (
@@ -283,7 +276,7 @@ class Store:
         )
         try:
             write()
-        except _CONFLICTS as fault:
+        except self.commits.conflicts as fault:
             raise ConflictError(conflict) from fault
         for _, recorded, rows in delta_log.replacements(self.root, table, day):
             if recorded.get("run") == self._run:
@@ -294,6 +287,7 @@ class Store:
 
     def _recorded(self, day: date, settings: dict) -> str:
         recorded = {"date": day.isoformat(), "made_from": self.made_from, "settings": settings, "run": self._run}
+        recorded["engine"] = self.engine
         return json.dumps(recorded, sort_keys=True)
 
 
@@ -303,6 +297,12 @@ def _retyped(frame: DataFrame, name: str, wanted: str) -> Column:
     if lists[0] != lists[1] or (had == "array<string>" and wanted != had):
         return F.lit(None).cast(wanted)
     return value.try_cast(wanted)
+
+
+def refuse(reason: Column) -> Column:
+    """A column that lets the write fail, with this line, if a row needs its value."""
+    # The word tells it from the engine's other faults: Sail passes the bare message on.
+    return F.raise_error(F.concat(F.lit("refused: "), reason))
 
 
 @contextmanager
@@ -335,7 +335,8 @@ def _quoted(names: Iterable[str]) -> list[str]:
 def with_added(table: Table, frame: DataFrame) -> DataFrame:
     """The frame with nulls for the columns that tables of an earlier release lack."""
     lacking = [column for column in table.columns if column.added and column.name not in frame.columns]
-    return frame.withColumns({column.name: F.lit(None).cast(sql_type(column.type)) for column in lacking})
+    nulls = {column.name: F.lit(None).cast(sql_type(column.type)) for column in lacking}
+    return frame.withColumns(nulls) if nulls else frame
 
 
 def check(table: Table, frame: DataFrame) -> None:

@@ -69,12 +69,15 @@ def stage(root: Root, place: str, manifest: str = MANIFEST) -> Iterator[Staged]:
             root.remove(staged.folder if only_copy else f"{STAGING}/{staged.run}")
 
 
-def publish(staged: Staged, table: Table, day: date, made_from: dict, settings: dict) -> dict:
+def publish(
+    staged: Staged, table: Table, day: date, made_from: dict, settings: dict, engine: str | None = None
+) -> dict:
     """Count what was staged for one date, write its manifest and swap it in; returns the manifest.
 
     Args:
         made_from: input table -> Delta version, or manifest identity for a Parquet input.
         settings: every setting and seed that the rows depend on.
+        engine: what wrote the files, with its version; None if it was pyarrow.
 
     Raises:
         ConflictError: another run published this date meanwhile; its result stays.
@@ -90,6 +93,7 @@ def publish(staged: Staged, table: Table, day: date, made_from: dict, settings: 
         "made_from": made_from,
         "seed": settings.get("seed"),
         "settings": settings,
+        **({"engine": engine} if engine else {}),
     }
     root.write_text(f"{staged.folder}/{staged.manifest}", json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     swap(staged)

@@ -81,6 +81,21 @@ def test_no_module_needs_both_engines():
     assert both == []
 
 
+# What a JVM alone has: these modules are for it, or look before they use it. The replay and the ingestion need Spark.
+OF_A_JVM = ("schemas.storage.session", "schemas.storage.delta_spark", "jobs.replay", "jobs.ingest")
+NOT_IN_CONNECT = {"sparkContext", "_jvm", "_jsc", "_jdf", "rdd", "toRDD", "clearCache", "groupingSets", "try_divide"}
+
+
+def test_jobs_use_what_spark_connect_has():
+    """Names of attributes, and imports of the JVM's bridge."""
+    faults = {}
+    for name, path in MODULES.items():
+        if not name.startswith(OF_A_JVM):
+            used = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+            faults[name] = used & NOT_IN_CONNECT | {each for each in IMPORTS[name] if each.split(".")[0] == "delta"}
+    assert {name: found for name, found in faults.items() if found} == {}
+
+
 def test_models_never_reach_spark():
     assert [name for name in MODULES if name.startswith("models") and roots(reached(name)) & SPARK] == []
 
@@ -148,9 +163,12 @@ def test_a_job_is_docstring_parser_main_and_guard(job):
 
 @pytest.mark.parametrize("job", JOBS)
 def test_a_job_has_at_most_six_flags(job):
-    """`--root` and `--date` among them; `--help` is Python's. A view has one for each question it answers."""
+    """`--root` and `--date` among them; `--help` is Python's, `--engine` every Spark job's. A view has one for each
+    question it answers.
+    """
     most = {"jobs.inspect_table": 12}.get(job, 6)
-    flags = [action.dest for action in importlib.import_module(job).arg_parser()._actions if action.dest != "help"]
+    actions = importlib.import_module(job).arg_parser()._actions
+    flags = [action.dest for action in actions if action.dest not in ("help", "engine")]
     assert len(flags) <= most, flags
 
 
