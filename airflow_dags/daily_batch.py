@@ -4,25 +4,26 @@ Imports airflow, the standard library and `airflow_dags.tasks` only, so that a s
 TensorFlow.
 """
 
-from datetime import datetime, timedelta
+from datetime import date, timedelta
 
 from airflow.sdk import DAG, Context, CronDataIntervalTimetable, Param
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_dags.tasks import POLICY, ROOT_PARAM, interval_bound, python_job, spark_job
+from airflow_dags.tasks import DAG_DEFAULTS, DATE_PARAM, ROOT_PARAM, python_job, run_date, spark_job
 
 TRAINING_POOL = "gpu"
 
 DOC = """
 ### Daily batch
 
-Takes the logs of one day T (the run's data interval) and everything else for D = T - `maturity_days`, the latest
-day whose windows are over; `late_conversions` takes those that arrive later. Every job replaces its date, so any task
-may run again at any time, and a task that was killed (lost executor, out of memory) is simply retried.
+Takes the logs of one day T (the run's data interval, or the parameter `date`) and everything else for
+D = T - `maturity_days`, the latest day whose windows are over; `late_conversions` takes those that arrive later. Every
+job replaces its date, so any task may run again at any time, and a task that was killed (lost executor, out of memory)
+is simply retried.
 
-A run by hand is one of `airflow backfill create --dag-id daily_batch --from-date T --to-date T`, parameters as
-`--dag-run-conf '{"first_date": "2017-11-28"}'`; `airflow dags trigger` gives a run no data interval, and so no T. To
-take many dates at once, set `first_date`: each Spark job then takes FIRST..D in one start, and the models train on the
+A run by hand needs the parameter `date`, which is T: in the form of the Trigger button, or as `airflow dags trigger
+daily_batch --conf '{"date": "2017-12-01"}'`. `airflow backfill create` takes several days one after another. To take
+many dates at once, set `first_date`: each Spark job then takes FIRST..D in one start, and the models train on the
 `days` that end at D. `first_log_date` is the first day of logs to ingest, if histories begin earlier. For models
 that are judged at once, set `model_date` to the day before D: they train up to that day; then run D without it,
 with `ingest_logs`, `label_target_groups` and the `build_` tasks marked as done.
@@ -39,8 +40,8 @@ on Spark's class path already, `headrace_packages` to nothing, which spares each
 |---|---|---|---|
 | `ingest_logs` | landing | logs, quarantine, quality | The log names the table. A missing landing folder: ask its \
 producer; a log without rows is landed as a file without rows. Too many refused rows: look at their `reason` with \
-`python -m jobs.inspect_table` in quarantine. A change against the 7 days before, such as a channel that is gone: land \
-what is missing; where the change is real run the job for that date with `--accept-changes` and mark the task as done. \
+`python -m jobs.inspect_table` in quarantine. A change against the days before, such as a channel that is gone: land \
+what is missing; where the change is real, trigger the date with `accept_changes`. \
 The logs of that date are unchanged until then. |
 | `label_target_groups` | requests, retrievals, impressions, conversions | target_groups, quality | A missing date of \
 logs: clear `ingest_logs` for that date first. |
@@ -52,12 +53,12 @@ to clear. |
 | `build_hccp_samples` | requests, retrievals, stages, impressions, conversions, target_groups, user_histories | \
 hccp_samples | As above; no rows means that no request of D has a `ranking` or `re_ranking` stage. |
 | `build_channel_value` | target_groups, requests, retrievals | channel_value | As above; only the report needs it. |
-| `evaluate_increc`, `evaluate_hccp` | samples of D, models of D-1, item_stats, retrievals, \
-target_groups; conversions (IncRec), stages (HCCP) | evaluations | No model of D-1 is no \
+| `evaluate_increc`, `evaluate_hccp` | samples of D, the newest models of the week before, item_stats, retrievals, \
+target_groups; conversions (IncRec), stages (HCCP) | evaluations | No such model is no \
 failure: the rows that need no training are written. One after the other, since both replace the same date of \
 `evaluations`, which an object store cannot lock: if the first fails, HCCP's evaluation and training wait too. |
-| `train_increc`, `train_hccp` | samples, items, item_stats, the checkpoint of D-1 | models | Out of memory: a \
-smaller preset or fewer `days`. A retry trains the date anew, from the model of D-1 if there is one. |
+| `train_increc`, `train_hccp` | samples, items, item_stats, the newest checkpoint of the week before | models | Out \
+of memory: a smaller preset or fewer `days`. A retry trains the date anew, from the same checkpoint. |
 | `export_models` | models of D and D-1, evaluations, request_scores | SavedModels, item vectors, FAISS index, \
 serving.json | A model that is held back, or does not replace the one that serves, is no failure: the log's last lines \
 say why. `python -m jobs.serve_model --previous` goes back to the model before. |
@@ -68,6 +69,11 @@ Every log ends in one JSON line: rows written, seconds, and what was counted.
 
 PARAMS = {
     "root": ROOT_PARAM,
+    "date": DATE_PARAM,
+    "max_refused_share": Param(
+        0.05, type="number", minimum=0, maximum=1, description="Share of refused rows of a log that stops the day."
+    ),
+    "accept_changes": Param(False, type="boolean", description="Publish logs that are unlike the days before."),
     "maturity_days": Param(1, type="integer", minimum=1, description="Days until a date's labels are mature."),
     "window_hours": Param(24, type="integer", minimum=1, description="Attribution window; within maturity_days."),
     "attribution": Param("last_request", enum=["last_request", "every_request"], description="Whose a conversion is."),
@@ -79,7 +85,7 @@ PARAMS = {
     "model_date": Param(
         None, type=["null", "string"], format="date", description="Date of the models, up to D; D if not set."
     ),
-    "days": Param(7, type="integer", minimum=1, description="Dates that a model with no model of D-1 trains on."),
+    "days": Param(7, type="integer", minimum=1, description="Dates that a model trains on that starts from nothing."),
     "increc_presets": Param("base,full", type="string", description="IncRec variants to train."),
     "hccp_presets": Param(
         "exposed_only,full", type=["null", "string"], description="HCCP variants to train; empty: nothing of HCCP."
@@ -100,12 +106,12 @@ def dates(first: str | None, last: str) -> str:
     return f"{first}..{last}" if first else last
 
 
-def logged_dates(interval_start: datetime, params: dict) -> str:
+def logged_dates(day: date, params: dict) -> str:
     """The dates of logs to ingest: T, or in a backfill all from `first_log_date` on."""
-    return dates(params["first_log_date"] or params["first_date"], f"{interval_bound(interval_start):%Y-%m-%d}")
+    return dates(params["first_log_date"] or params["first_date"], f"{day}")
 
 
-def mature_date(interval_start: datetime, params: dict) -> str:
+def mature_date(day: date, params: dict) -> str:
     """D: the date whose windows are over when T is.
 
     Raises:
@@ -116,21 +122,21 @@ def mature_date(interval_start: datetime, params: dict) -> str:
             f"window_hours {params['window_hours']} do not fit into maturity_days {params['maturity_days']}: "
             f"labels would still change; set maturity_days to {-(-params['window_hours'] // 24)}"
         )
-    return f"{interval_bound(interval_start) - timedelta(days=params['maturity_days']):%Y-%m-%d}"
+    return f"{day - timedelta(days=params['maturity_days'])}"
 
 
-def mature_dates(interval_start: datetime, params: dict) -> str:
+def mature_dates(day: date, params: dict) -> str:
     """D, or in a backfill `first_date`..D."""
-    return dates(params["first_date"], mature_date(interval_start, params))
+    return dates(params["first_date"], mature_date(day, params))
 
 
-def model_date(interval_start: datetime, params: dict) -> str:
+def model_date(day: date, params: dict) -> str:
     """The date whose models are judged, trained and exported: D, or an earlier one of a backfill.
 
     Raises:
         ValueError: the date has no labels in this run.
     """
-    last = mature_date(interval_start, params)
+    last = mature_date(day, params)
     first, given = params["first_date"] or last, params["model_date"] or last
     if not first <= given <= last:
         raise ValueError(f"model_date {given} is not in {dates(params['first_date'], last)}; leave it out for {last}")
@@ -148,24 +154,34 @@ def skip_without_hccp(context: Context) -> None:
 
 
 ROOT = ["--root", "{{ params.root }}"]
-LOGGED = [*ROOT, "--date", "{{ logged_dates(data_interval_start, params) }}"]
-MATURE = [*ROOT, "--date", "{{ mature_dates(data_interval_start, params) }}"]
-MODELS = [*ROOT, "--date", "{{ model_date(data_interval_start, params) }}"]
+LOGGED = [*ROOT, "--date", "{{ logged_dates(run_date(params, dag_run, data_interval_start), params) }}"]
+MATURE = [*ROOT, "--date", "{{ mature_dates(run_date(params, dag_run, data_interval_start), params) }}"]
+MODELS = [*ROOT, "--date", "{{ model_date(run_date(params, dag_run, data_interval_start), params) }}"]
+QUALITY = ["--max-refused-share", "{{ params.max_refused_share }}"]
+QUALITY += ["{{ '--accept-changes' if params.accept_changes else '--no-accept-changes' }}"]
 LABELLING = ["--window-hours", "{{ params.window_hours }}", "--attribution", "{{ params.attribution }}"]
 LABELLING += ["--scenario", "{{ params.scenario }}"]
 TRAINING = [*MODELS, "--days", "{{ params.days }}", "--seed", "{{ params.seed }}", "--size", "{{ params.model_size }}"]
 
+MACROS = {
+    "run_date": run_date, "logged_dates": logged_dates, "mature_dates": mature_dates, "model_date": model_date,
+}  # fmt: skip
 
 with DAG(
     "daily_batch",
     description="Logs to labels, samples, evaluated models and a report",
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     params=PARAMS,
-    user_defined_macros={"logged_dates": logged_dates, "mature_dates": mature_dates, "model_date": model_date},
+    user_defined_macros={
+        "run_date": run_date,
+        "logged_dates": logged_dates,
+        "mature_dates": mature_dates,
+        "model_date": model_date,
+    },
     doc_md=DOC,
-    **POLICY,
+    **DAG_DEFAULTS,
 ) as dag:
-    ingest = spark_job("ingest_logs", LOGGED)
+    ingest = spark_job("ingest_logs", [*LOGGED, *QUALITY])
     label = spark_job("label_target_groups", [*MATURE, *LABELLING])
     histories = spark_job("build_user_histories", MATURE)
     item_stats = spark_job("build_item_stats", MATURE)

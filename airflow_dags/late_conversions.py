@@ -3,11 +3,11 @@
 Imports airflow, the standard library and `airflow_dags.tasks` only, as daily_batch does.
 """
 
-from datetime import datetime, timedelta
+from datetime import date, timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
-from airflow_dags.tasks import POLICY, ROOT_PARAM, interval_bound, python_job, spark_job
+from airflow_dags.tasks import DAG_DEFAULTS, DATE_PARAM, ROOT_PARAM, python_job, run_date, spark_job
 
 DOC = """
 ### Late rows of the logs
@@ -35,31 +35,38 @@ being built. |
 
 PARAMS = {
     "root": ROOT_PARAM,
+    "date": DATE_PARAM,
     "maturity_days": Param(1, type="integer", minimum=1, description="Days until a date's labels are mature."),
     "look_back_days": Param(30, type="integer", minimum=1, description="How many dates may have late files."),
 }
 
 
-def dates(interval_start: datetime, params: dict, before: int = 0) -> str:
+def last_date(day: date, params: dict) -> str:
+    """D."""
+    return f"{day - timedelta(days=params['maturity_days'])}"
+
+
+def dates(day: date, params: dict, before: int = 0) -> str:
     """The last `look_back_days` dates, of which D is the last, and so many before them."""
-    last = interval_bound(interval_start) - timedelta(days=params["maturity_days"])
+    last = day - timedelta(days=params["maturity_days"])
     first = last - timedelta(days=params["look_back_days"] - 1 + before)
-    return f"{first:%Y-%m-%d}..{last:%Y-%m-%d}"
+    return f"{first}..{last}"
 
 
-LATE = ["--root", "{{ params.root }}", "--date", "{{ dates(data_interval_start, params) }}", "--stale"]
-LAST = ["--root", "{{ params.root }}", "--date", "{{ dates(data_interval_start, params).split('..')[1] }}"]
+ROOT = ["--root", "{{ params.root }}", "--date"]
+LATE = [*ROOT, "{{ dates(day(params, dag_run, data_interval_start), params) }}", "--stale"]
+LAST = [*ROOT, "{{ last_date(day(params, dag_run, data_interval_start), params) }}"]
 # A row of the first late date can change labels of the dates whose windows hold it.
-STALE = [*LATE[:3], "{{ dates(data_interval_start, params, params.maturity_days) }}", "--stale"]
+STALE = [*ROOT, "{{ dates(day(params, dag_run, data_interval_start), params, params.maturity_days) }}", "--stale"]
 
 with DAG(
     "late_conversions",
     description="Late files to labels that are as if labelled from scratch, and their samples",
     schedule=CronDataIntervalTimetable("0 12 * * *", timezone="UTC"),
     params=PARAMS,
-    user_defined_macros={"dates": dates},
+    user_defined_macros={"day": run_date, "dates": dates, "last_date": last_date},
     doc_md=DOC,
-    **POLICY,
+    **DAG_DEFAULTS,
 ) as dag:
     ingest = spark_job("ingest_logs", LATE)
     relabel = spark_job("relabel_late", LAST)

@@ -3,25 +3,31 @@
 import os
 import shlex
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import Param
+from airflow.sdk.exceptions import AirflowFailException
 
 PROJECT = Path(__file__).resolve().parent.parent
 DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"  # as schemas/storage/session.py has it; a test compares
 
-POLICY = {
+# Longer than any task of a day lasts; a task that hangs would hold up every run after it.
+_LONGEST_TASK, _LONGEST_RUN = timedelta(hours=12), timedelta(days=2)
+
+DAG_DEFAULTS = {
     "start_date": datetime(2017, 11, 25, tzinfo=UTC),
     "catchup": False,
     "max_active_runs": 1,
+    "dagrun_timeout": _LONGEST_RUN,
     "default_args": {
         "owner": "headrace",
         "retries": 2,
         "retry_delay": timedelta(minutes=5),
         "depends_on_past": False,
+        "execution_timeout": _LONGEST_TASK,
     },
     "tags": ["headrace"],
 }
@@ -35,18 +41,27 @@ ROOT_PARAM = Param(
 )
 
 
-def interval_bound(moment: object) -> datetime:
-    """A bound of the run's data interval, as a template was given it.
+DATE_PARAM = Param(
+    None, type=["null", "string"], format="date", description="T, the day of a run by hand; a schedule gives its own."
+)
+
+
+def run_date(params: dict, dag_run: object, interval_bound: object) -> date:
+    """The day of a run: the parameter `date`, else that of a bound of its data interval.
+
+    Airflow gives a run by hand the interval of the moment it was started in, which is another day than anybody meant.
 
     Raises:
-        ValueError: the run has none, as one of `airflow dags trigger` has not.
+        AirflowFailException: a run by hand has no `date`. Trying again would not help, so no retry follows.
     """
-    if not isinstance(moment, datetime):
-        raise ValueError(
-            "this run has no data interval, so no date: start one for day T by `airflow backfill create --dag-id DAG "
-            "--from-date T --to-date T`"
+    if params["date"]:
+        return date.fromisoformat(params["date"])
+    if dag_run.run_type == "manual" or not isinstance(interval_bound, datetime):
+        raise AirflowFailException(
+            'this run was started by hand without a date: set the parameter `date`, as in --conf \'{"date": '
+            '"2017-12-01"}\', or start several days by `airflow backfill create`'
         )
-    return moment
+    return interval_bound.date()
 
 
 def spark_job(job: str, arguments: list[str], **options) -> SparkSubmitOperator:
@@ -65,8 +80,10 @@ def spark_job(job: str, arguments: list[str], **options) -> SparkSubmitOperator:
 
 
 def python_job(job: str, arguments: list[str], **options) -> BashOperator:
-    """A job without a JVM, in the worker's own Python."""
-    # Not shlex.quote: Airflow fills templates in before the shell reads them, so a template's own quotes must stay.
-    quoted = " ".join(f"'{argument}'" for argument in arguments)
-    command = f"exec {shlex.quote(sys.executable)} -m jobs.{job} {quoted}"
-    return BashOperator(task_id=job, bash_command=command, cwd=str(PROJECT), **options)
+    """A job without a JVM, in the worker's own Python.
+
+    The shell takes each argument from the environment as it is: no value of a parameter is read as shell.
+    """
+    env = {f"HEADRACE_ARGUMENT_{n}": argument for n, argument in enumerate(arguments)}
+    command = " ".join(["exec", shlex.quote(sys.executable), "-m", f"jobs.{job}", *(f'"${name}"' for name in env)])
+    return BashOperator(task_id=job, bash_command=command, env=env, append_env=True, cwd=str(PROJECT), **options)

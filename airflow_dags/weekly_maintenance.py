@@ -3,11 +3,11 @@
 Imports airflow, the standard library and `airflow_dags.tasks` only, so that a scheduler needs no Spark.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
-from airflow_dags.tasks import POLICY, ROOT_PARAM, interval_bound, spark_job
+from airflow_dags.tasks import DAG_DEFAULTS, DATE_PARAM, ROOT_PARAM, run_date, spark_job
 
 DOC = """
 ### Weekly maintenance
@@ -34,17 +34,19 @@ deleted and bytes freed, by table.
 
 PARAMS = {
     "root": ROOT_PARAM,
+    "date": DATE_PARAM,
     "retention_days": Param(30, type="integer", minimum=7, description="Days that replaced files are kept."),
 }
 
 
-def last_whole_day(interval_end: datetime) -> str:
-    """The date before the one on which the run's data interval ends."""
-    return f"{interval_bound(interval_end) - timedelta(days=1):%Y-%m-%d}"
+def last_whole_day(params: dict, dag_run: object, interval_end: object) -> str:
+    """The parameter `date`, else the date before the one on which the run's data interval ends."""
+    day = run_date(params, dag_run, interval_end)
+    return f"{day if params['date'] else day - timedelta(days=1)}"
 
 
 ROOT = ["--root", "{{ params.root }}"]
-LAST_WHOLE_DAY = ["--date", "{{ last_whole_day(data_interval_end) }}"]
+LAST_WHOLE_DAY = ["--date", "{{ last_whole_day(params, dag_run, data_interval_end) }}"]
 
 with DAG(
     "weekly_maintenance",
@@ -53,7 +55,7 @@ with DAG(
     params=PARAMS,
     user_defined_macros={"last_whole_day": last_whole_day},
     doc_md=DOC,
-    **POLICY,
+    **DAG_DEFAULTS,
 ) as dag:
     spark_job(
         "maintain_tables",

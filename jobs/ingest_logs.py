@@ -4,8 +4,7 @@ Reads:  landing/<table>/date=DATE, settings.toml
 Writes: logs/<table> and ids/ (Delta), quarantine/<table>/date=DATE,
         reports/quality/date=DATE
 
-- Only stages, users and items may be absent; a file without rows says that
-  nothing happened.
+- Only stages, users and items may be absent; a file may be without rows.
 - A table with too many refused rows stops the date, and so does a change
   against the days before it: quarantine and quality are written, no log
   changes. check_landing shows it beforehand.
@@ -61,7 +60,10 @@ def arg_parser() -> argparse.ArgumentParser:
         "--max-refused-share", type=cli.share, default=0.05, help="refused rows of a table that fail (%(default)s)"
     )
     parser.add_argument(
-        "--accept-changes", action="store_true", help="publish the date although it is unlike the days before"
+        "--accept-changes",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="publish the date although it is unlike the days before",
     )
     parser.add_argument(
         "--reset-attribute",

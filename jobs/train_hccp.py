@@ -1,18 +1,19 @@
 """Train HCCP: models/hccp for one date, from that date's samples.
 
 Reads:  samples/hccp_samples, features/item_stats, logs/items (optional),
-        models/hccp of the day before
+        models/hccp of the 7 days before
 Writes: models/hccp/date=D/<preset>-seed<seed>/, or
         <preset>-<size>-seed<seed>/ if the size is not the default one
 
-- With a model of the day before training goes on from it with this date alone,
-  else it starts from nothing over the --days dates that end here.
+- Training goes on from the newest model of the 7 days before, over every date
+  since; without one it starts from nothing over the --days dates that end here.
 - The same seed on a CPU gives the same losses.
 
 In detail:
 
-With a model of the day before (same preset, seed and size) training goes on from it with this date alone: new
-items get rows, everything learned stays. Otherwise it starts from nothing over the --days dates that end here.
+With a model of the 7 days before (same preset, seed, size and settings) training goes on from the newest, over every
+date since: new items and attributes get rows, everything learned stays. Otherwise it starts from nothing over the
+--days dates that end here. Items' attributes are those of the newest snapshot of at most 30 days before.
 A request sees the item counts of its own date, which end before it. The same seed on a CPU gives the same losses.
 """
 

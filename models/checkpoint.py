@@ -17,8 +17,8 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, fields
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,9 @@ from schemas.storage.staging import Staged, stage, swap
 from schemas.table import MissingDataError
 
 MANIFEST = "manifest.json"
+# A model goes on from one that is so many days older at most, and is measured for so long.
+CONTINUED_DAYS = 7
+_ATTRIBUTES = "/attributes"  # in the names of an item tower's table of attributes and of its optimizer slots
 _NAME = re.compile(r"(?P<variant>.+)-seed(?P<seed>\d+)")
 
 
@@ -106,6 +109,25 @@ def found(root: str, model: str, day: date) -> list[ModelDirectory]:
     return sorted((one for one in there if one.exists), key=lambda one: (one.variant, one.seed))
 
 
+def newest(root: str, model: str, last: date, days: int) -> list[ModelDirectory]:
+    """Of each variant and seed the newest model of the `days` dates that end at `last`, sorted by variant and seed."""
+    models = {}
+    for day in (last - timedelta(days=n) for n in range(days)):
+        for each in found(root, model, day):
+            models.setdefault((each.variant, each.seed), each)
+    return [models[key] for key in sorted(models)]
+
+
+def recorded_settings(kind: type, recorded: dict) -> tuple[object, list[str]]:
+    """Settings as a manifest of any release holds them, and the names that this release does not know.
+
+    A setting that the manifest lacks has its default.
+    """
+    known = {each.name for each in fields(kind)}
+    unknown = sorted(recorded.keys() - known)
+    return kind(**{name: value for name, value in recorded.items() if name in known}), unknown
+
+
 def open_directory() -> Path:
     """A new local folder to write a model into before it is published; its logs/ exists."""
     folder = Path(tempfile.mkdtemp(prefix="headrace-model-"))
@@ -169,12 +191,17 @@ def resume(model: tf.keras.Model, directory: ModelDirectory) -> None:
 def restore(variables: Iterable[tf.Variable], arrays: dict[str, np.ndarray]) -> None:
     """Give variables their saved values by name; where a variable has more rows, its first ones.
 
+    A model that knew no attribute has saved no table of them: such a variable stays as it is.
+
     Raises:
         MissingDataError: a variable has no saved value, or one of another shape.
     """
     faults = []
+    knew_attributes = any(_ATTRIBUTES in name for name in arrays)
     for name, variable in _named(variables).items():
         saved = arrays.get(name)
+        if saved is None and _ATTRIBUTES in name and not knew_attributes:
+            continue
         if saved is None:
             faults.append(f"{name} is missing")
         elif saved.shape == tuple(variable.shape):

@@ -30,6 +30,12 @@ class Attribute:
     size: int
     boundaries: tuple[float, ...] | None = None
 
+    def takes(self, kind: pa.DataType) -> bool:
+        """Whether values of this type can be coded: a number where ranges were learned, else what is hashed."""
+        if self.boundaries is not None:
+            return pa.types.is_integer(kind) or pa.types.is_floating(kind)
+        return pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_boolean(kind)
+
     def codes(self, values: pa.Array) -> np.ndarray:
         """int32 [N]; null gives 0."""
         codes = np.zeros(len(values), np.int32)
@@ -70,19 +76,38 @@ class Catalogue:
         """The first known item's row."""
         return 1 + self.unknown_buckets
 
-    def grown(self, item_ids: np.ndarray, items: pa.Table | None = None) -> "Catalogue":
+    def mistyped(self, items: pa.Table) -> dict[str, str]:
+        """Attribute -> its type in a snapshot, for those whose values cannot be coded as they were learned."""
+        kinds = {each.name: each.type for each in items.schema}
+        return {
+            each.name: str(kinds[each.name])
+            for each in self.attributes
+            if each.name in kinds and not each.takes(kinds[each.name])
+        }
+
+    def grown(
+        self, item_ids: np.ndarray, items: pa.Table | None = None, attribute_size: int | None = None
+    ) -> "Catalogue":
         """The same with new ids appended, sorted, and with the attributes of this snapshot for those in it.
 
-        An attribute that the snapshot lacks keeps its codes; a column that was not an attribute is left out.
+        An attribute that the snapshot lacks, or has in a type that cannot be coded, keeps its codes. A column that was
+        not an attribute becomes the last one, with at most `attribute_size` codes; it is left out if that is None.
         """
         fresh = np.setdiff1d(np.asarray(item_ids, np.int64), self.item_ids)
-        codes = np.concatenate([self.codes, np.zeros((len(fresh), len(self.attributes)), np.int32)])
-        made = replace(self, item_ids=np.concatenate([self.item_ids, fresh]), codes=codes)
+        attributes = self.attributes
+        if items is not None and attribute_size is not None:
+            known = {each.name for each in attributes}
+            attributes += tuple(each for each in _attributes(items, attribute_size) if each.name not in known)
+        codes = np.zeros((len(self.codes) + len(fresh), len(attributes)), np.int32)
+        codes[: len(self.codes), : len(self.attributes)] = self.codes
+        item_ids = np.concatenate([self.item_ids, fresh])
+        made = replace(self, item_ids=item_ids, attributes=attributes, codes=codes)
         if items is not None:
             rows = made.lookup(items["item_id"].to_numpy())
             known = rows >= made.first_row
-            for n, attribute in enumerate(self.attributes):
-                if attribute.name in items.column_names:
+            mistyped = made.mistyped(items)
+            for n, attribute in enumerate(attributes):
+                if attribute.name in items.column_names and attribute.name not in mistyped:
                     codes[rows[known], n] = attribute.codes(_array(items[attribute.name]))[known]
         return made
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from datetime import timedelta
 
 from examples.taobao import delta_jars
 from examples.taobao.environment import PROJECT
@@ -73,15 +72,15 @@ def run_dag(ingested, conf, log, skipped=""):
     """Run the DAG once in Airflow, with a progress line for each task; exit at the first task that fails.
 
     Args:
-        ingested: T, the day of the data interval; a run by hand has the date at which its interval ends.
+        ingested: T, the day of the run.
         conf: parameters of the DAG.
         skipped: a pattern of tasks that are marked as done instead of run.
     """
-    command = [sys.executable, "-m", "airflow", "dags", "test", "daily_batch", f"{ingested + timedelta(days=1)}"]
+    command = [sys.executable, "-m", "airflow", "dags", "test", "daily_batch", f"{ingested}"]
     if skipped:
         command += ["--mark-success-pattern", skipped]
     process = subprocess.Popen(
-        [*command, "--conf", json.dumps(conf)],
+        [*command, "--conf", json.dumps({"date": str(ingested), **conf})],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

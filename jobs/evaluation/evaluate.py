@@ -46,14 +46,15 @@ class Judge(Protocol):
 
 
 def evaluate(judge: Judge, model: str) -> dict:
-    """Measure the models of the day before, what serves and what needs no training; replaces the model's rows.
+    """Measure the newest models of the week before, what serves and what needs no training; replaces the model's rows.
 
     What serves is measured on the same requests, for `gate` to compare; its figures are in request_scores alone.
     """
     before = judge.day - timedelta(1)
-    models = checkpoint.found(judge.root, model, before)
+    models = checkpoint.newest(judge.root, model, before, checkpoint.CONTINUED_DAYS)
     if not models:
-        cli.log(f"there is no model in models/{model}/date={before}: only the rows that need no training")
+        days = f"{checkpoint.CONTINUED_DAYS} days up to {before}"
+        cli.log(f"models/{model} has no model of the {days}: only the rows that need no training")
     warn_of_shared_actions(judge)
     measured = judge.measure(models)
     scored = {each: measured.get((each.variant, each.seed), []) for each in models}

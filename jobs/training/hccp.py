@@ -30,7 +30,7 @@ def train(training: Training) -> dict:
         )
     catalogue, counts, made_from = known_items(training, facts["item_ids"])
     seed = training.directory.seed
-    model = load(training.before, catalogue) if training.before else Hccp(settings, catalogue, seed)
+    model = load(training.before, catalogue, settings) if training.before else Hccp(settings, catalogue, seed)
     model.counts.assign(counts[_number(training.directory.day)])
 
     def assemble(rows: batches.Batch, random: np.random.Generator) -> dict:

@@ -31,7 +31,7 @@ def train(training: Training) -> dict:
     if settings.mask_retrieved:
         columns, retrieved = (*columns, "request_id"), Retrieved.read(training.directory.root, training.days, catalogue)
         made_from |= {retrievals.path: arrow.delta(training.directory.root, retrievals).version()}
-    model = load(training.before, catalogue) if training.before else IncRec(settings, catalogue, seed)
+    model = load(training.before, catalogue, settings) if training.before else IncRec(settings, catalogue, seed)
 
     def assemble(rows: batches.Batch, random: np.random.Generator) -> dict:
         if retrieved:

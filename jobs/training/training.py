@@ -22,6 +22,8 @@ from schemas.tables.logs import items
 
 # What a random stream is for: without it [seed, day, epoch 0] were the same key as [seed, day, epoch 0, step 0].
 _ORDER, _DRAWS = 1, 2
+_SNAPSHOT_DAYS = 30  # an older snapshot of items is none
+_BESIDE_THE_WEIGHTS = ("item_cf_share",)  # settings that no weight depends on
 
 
 @dataclass(frozen=True)
@@ -36,23 +38,31 @@ class Training:
 
     @classmethod
     def of(cls, samples: Table, directory: ModelDirectory, settings: Any, most_days: int) -> "Training":
-        """With a model of the day before that has these settings its date alone, else up to `most_days` that end here.
+        """From the newest model of the week before, if it has these settings, over every date since; else from nothing.
+
+        From nothing it learns from up to `most_days` dates that end here.
 
         Args:
             directory: where the model goes.
             settings: the preset as a dataclass.
         """
         day = directory.day
-        before = replace(directory, day=day - timedelta(days=1))
-        if continues(before, asdict(settings)):
-            return cls(samples, directory, before, [day], settings)
+        before = newest_before(directory)
+        if before and continues(before, settings):
+            since = (before.day - day).days + 1
+            dates = [day + timedelta(days=n) for n in range(since, 1)]
+            present = partitions.dates(Root.of(directory.root), samples)
+            return cls(samples, directory, before, [each for each in dates if each in present or each == day], settings)
         return cls(samples, directory, None, days_of(directory.root, samples, day, most_days), settings)
 
     def catalogue(self, item_ids: np.ndarray) -> tuple[Catalogue, dict]:
         """The items to know, with those of the day's snapshot, and the version of `items` that it was read from."""
         snapshot, made_from = _snapshot_of(self.directory.root, self.directory.day)
         if self.before:
-            return self.before.catalogue().grown(item_ids, snapshot), made_from
+            known = self.before.catalogue()
+            for name, kind in known.mistyped(snapshot).items() if snapshot else ():
+                cli.log(f"{self.before.place} learned the attribute {name} of items otherwise than as {kind}: not used")
+            return known.grown(item_ids, snapshot, self.settings.attribute_size), made_from
         known = Catalogue.empty(self.settings.unknown_buckets, snapshot, self.settings.attribute_size)
         return known.grown(item_ids, snapshot), made_from
 
@@ -143,14 +153,26 @@ def variant(preset: str, size: str) -> str:
     return preset if size == "default" else f"{preset}-{size}"
 
 
-def continues(before: ModelDirectory, settings: dict) -> bool:
-    """Whether there is a model of the day before with these settings."""
-    if not before.exists:
-        return False
-    same = before.manifest()["settings"] == settings
-    if not same:
-        cli.log(f"{before.place} has other settings: starting from nothing")
-    return same
+def newest_before(directory: ModelDirectory) -> ModelDirectory | None:
+    """The newest model of this variant and seed of the days before that one may go on from."""
+    days = (directory.day - timedelta(days=n) for n in range(1, checkpoint.CONTINUED_DAYS + 1))
+    return next((before for day in days if (before := replace(directory, day=day)).exists), None)
+
+
+def continues(before: ModelDirectory, settings: Any) -> bool:
+    """Whether a model's weights are what these settings would have made of the same dates; logs what differs."""
+    recorded, unknown = checkpoint.recorded_settings(type(settings), before.manifest()["settings"])
+    if unknown:
+        cli.log(f"{before.place} has settings of an earlier release, which no longer count: {', '.join(unknown)}")
+    had = asdict(recorded)
+    differ = [
+        f"{name} {had[name]!r}, now {value!r}"
+        for name, value in asdict(settings).items()
+        if had[name] != value and name not in _BESIDE_THE_WEIGHTS
+    ]
+    if differ:
+        cli.log(f"{before.place} has other settings, so training starts from nothing: {'; '.join(differ)}")
+    return not differ
 
 
 def days_of(root: str, table: Table, day: date, days: int) -> list[date]:
@@ -164,7 +186,8 @@ def days_of(root: str, table: Table, day: date, days: int) -> list[date]:
 
 
 def _snapshot_of(root: str, day: date) -> tuple[pa.Table | None, dict]:
-    """The items of a date with their attributes, if they are logged, and the version that they were read from."""
-    if day not in arrow.dates(root, items):
+    """The newest items at or before a date with their attributes, and the version that they were read from."""
+    newest = arrow.newest_date(root, items, day, _SNAPSHOT_DAYS)
+    if newest is None:
         return None, {}
-    return arrow.read(root, items, day), {items.path: arrow.delta(root, items).version()}
+    return arrow.read(root, items, newest), {items.path: arrow.delta(root, items).version()}

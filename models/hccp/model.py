@@ -171,16 +171,18 @@ class Hccp(tfrs.Model):
         return self.base.items({"rows": rows_C, "counts": tf.gather(self.counts, rows_C)})
 
 
-def load(directory: ModelDirectory, catalogue: Catalogue | None = None) -> Hccp:
+def load(directory: ModelDirectory, catalogue: Catalogue | None = None, settings: HccpSettings | None = None) -> Hccp:
     """The model of a directory, with its optimizer, so that training can go on.
 
     Args:
         catalogue: the saved one grown by new items, whose rows start afresh; the saved one if None.
+        settings: those to go on with, whose weights have the same shapes; the saved ones if None.
 
     Raises:
         MissingDataError: there is no such model, or its checkpoint does not fit its settings.
     """
     manifest = directory.manifest()
-    model = Hccp(HccpSettings(**manifest["settings"]), catalogue or directory.catalogue(), seed=manifest["seed"])
+    settings = settings or checkpoint.recorded_settings(HccpSettings, manifest["settings"])[0]
+    model = Hccp(settings, catalogue or directory.catalogue(), seed=manifest["seed"])
     checkpoint.resume(model, directory)
     return model

@@ -170,16 +170,20 @@ def copies(vectors: tf.Tensor, count: int) -> list[tf.Tensor]:
     return tf.unstack(tf.broadcast_to(vectors, tf.concat([[count], tf.shape(vectors)], 0)), num=count)
 
 
-def load(directory: ModelDirectory, catalogue: Catalogue | None = None) -> IncRec:
+def load(
+    directory: ModelDirectory, catalogue: Catalogue | None = None, settings: IncRecSettings | None = None
+) -> IncRec:
     """The model of a directory, with its optimizer, so that training can go on.
 
     Args:
         catalogue: the saved one grown by new items, whose rows start afresh; the saved one if None.
+        settings: those to go on with, whose weights have the same shapes; the saved ones if None.
 
     Raises:
         MissingDataError: there is no such model, or its checkpoint does not fit its settings.
     """
     manifest = directory.manifest()
-    model = IncRec(IncRecSettings(**manifest["settings"]), catalogue or directory.catalogue(), seed=manifest["seed"])
+    settings = settings or checkpoint.recorded_settings(IncRecSettings, manifest["settings"])[0]
+    model = IncRec(settings, catalogue or directory.catalogue(), seed=manifest["seed"])
     checkpoint.resume(model, directory)
     return model

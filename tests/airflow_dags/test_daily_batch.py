@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import subprocess
 import sys
 from datetime import date
 from functools import partial
@@ -31,7 +32,9 @@ CASES = {
     "models_of_another_day": {"model_date": "2017-11-29"},
     "without_hccp": {"hccp_presets": ""},
     "without_hccp_in_the_form": {"hccp_presets": None},
-    "triggered_without_an_interval": None,
+    "by_hand": {"run_type": "manual", "date": "2017-11-20"},
+    "accepted": {"accept_changes": True, "max_refused_share": 0.2},
+    "by_hand_without_a_date": None,
 }
 
 
@@ -94,7 +97,7 @@ def test_order_is_what_the_jobs_read(described):
 @pytest.mark.parametrize("job", JOBS)
 def test_every_argument_is_one_that_the_job_takes(arguments, job):
     parser = importlib.import_module(f"jobs.{job}").arg_parser()
-    for case in ("daily", "backfill", "with_earlier_logs", "judged_next", "two_days_old"):
+    for case in ("daily", "backfill", "with_earlier_logs", "judged_next", "two_days_old", "by_hand"):
         assert parser.parse_args(arguments(case, job)).root == "/a root"
 
 
@@ -106,6 +109,7 @@ def test_every_argument_is_one_that_the_job_takes(arguments, job):
         ("with_earlier_logs", "2017-11-25..2017-12-01", "2017-11-28..2017-11-30", "2017-11-30"),
         ("judged_next", "2017-11-28..2017-12-01", "2017-11-28..2017-11-30", "2017-11-29"),
         ("two_days_old", "2017-12-01", "2017-11-29", "2017-11-29"),
+        ("by_hand", "2017-11-20", "2017-11-19", "2017-11-19"),
     ],
 )
 def test_dates_come_from_the_interval(arguments, case, logged, mature, models):
@@ -119,7 +123,30 @@ def test_settings_that_cannot_be_are_named(arguments):
     assert "2017-12-02 is after the last one, 2017-11-30" in arguments("backwards", "build_item_stats")
     assert "model_date 2017-11-29 is not in 2017-11-30" in arguments("models_of_another_day", "train_increc")
     for job in JOBS:
-        assert "airflow backfill create" in arguments("triggered_without_an_interval", job)
+        fault = arguments("by_hand_without_a_date", job)
+        assert fault.startswith("AirflowFailException: this run was started by hand without a date")
+
+
+def test_what_stops_a_day_is_a_parameter(arguments):
+    parser = importlib.import_module("jobs.ingest_logs").arg_parser()
+    given = {case: parser.parse_args(arguments(case, "ingest_logs")) for case in ("daily", "accepted")}
+    assert {case: (each.max_refused_share, each.accept_changes) for case, each in given.items()} == {
+        "daily": (0.05, False), "accepted": (0.2, True),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["o'brien", 'a "b" c', "$(id -un)", "`id`; id", "é\nx", "{{ 1 }} \\"])
+def test_no_value_is_read_as_shell(tmp_path, value):
+    """What a person sets reaches the job as one argument, character by character."""
+    told = dag_descriptions.describe("daily_batch", {"odd": {"root": value, "increc_presets": value}}, tmp_path)
+    words = dag_descriptions.arguments(told, "odd", "train_increc")
+    assert words[1] == words[-1] == value
+    command = told["tasks"]["train_increc"]["command"].replace(
+        "-m jobs.train_increc", "-c 'import sys; print(sys.argv)'"
+    )
+    env = {**os.environ, **{f"HEADRACE_ARGUMENT_{n}": word for n, word in enumerate(words)}}
+    shown = subprocess.run(["bash", "-c", command], env=env, capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == str(["-c", *words])
 
 
 def test_hccp_is_left_out_where_no_variant_of_it_is_asked_for(described):

@@ -35,7 +35,7 @@ def test_every_argument_is_one_that_the_job_takes(described):
 
 
 def test_a_run_without_an_interval_says_how_to_start_one(described):
-    assert "airflow backfill create" in dag_descriptions.arguments(described, "triggered", "maintain_tables")
+    assert "started by hand without a date" in dag_descriptions.arguments(described, "triggered", "maintain_tables")
 
 
 def test_the_root_is_absolute_or_what_the_environment_says(described, monkeypatch, tmp_path):

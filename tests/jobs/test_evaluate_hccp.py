@@ -149,7 +149,7 @@ def test_a_day_by_hand_without_a_model(tmp_path, capsys):
     found = values(tmp_path)
     assert (line["requests"], line["candidates"], line["models"]) == (2, 22, [])
     assert line["rows_written"] == len(found)
-    assert "there is no model in models/hccp/date=2020-01-01" in capsys.readouterr().err
+    assert "models/hccp has no model of the 7 days up to 2020-01-01" in capsys.readouterr().err
     # hot_items: in r1 the fifteen fillers, then 1 (rank 16), 2 (17), 9 (18), then 3 and 4 in some order.
     assert found["hot_items", "ish", "all", 10] == (0.0, 1)
     assert found["hot_items", "ish", "all", 20] == (1.0, 1)

@@ -249,7 +249,7 @@ def test_without_a_model_only_the_untrained_rows_are_written(tmp_path, capsys):
     counts = evaluate_increc.main(Namespace(root=str(tmp_path), requests=1000), DAY)
     assert counts["models"] == []
     assert counts["rows_written"] > 0
-    assert f"no model in models/increc/date={BEFORE}" in capsys.readouterr().err
+    assert f"models/increc has no model of the 7 days up to {BEFORE}" in capsys.readouterr().err
 
 
 def test_a_date_without_requests_has_rows_without_values(tmp_path):

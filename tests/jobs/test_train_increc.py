@@ -1,12 +1,14 @@
 """train_increc from samples to a published model: it learns, it repeats itself, it goes on from yesterday."""
 
-from dataclasses import asdict
+import json
+import shutil
 from datetime import UTC, date, datetime, timedelta
 
 import models  # noqa: F401 isort: skip
 import numpy as np
 import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 from jobs import train_increc
 from jobs.training import training
@@ -178,8 +180,62 @@ def test_a_gap_or_a_missing_date_is_an_error_that_leaves_no_model(tmp_path):
 
 def test_a_model_of_other_settings_is_not_continued(trained, capsys):
     other = presets.replace(load(model_of(trained, FIRST + timedelta(1))).settings, dimensions=8)
-    assert not training.continues(model_of(trained, FIRST + timedelta(1)), asdict(other))
-    assert "has other settings: starting from nothing" in capsys.readouterr().err
+    assert not training.continues(model_of(trained, FIRST + timedelta(1)), other)
+    told = capsys.readouterr().err
+    assert "has other settings, so training starts from nothing: dimensions " in told
+    assert "now 8" in told
+    beside = presets.replace(load(model_of(trained, FIRST + timedelta(1))).settings, item_cf_share=0.5)
+    assert training.continues(model_of(trained, FIRST + timedelta(1)), beside)
+
+
+def test_a_model_of_an_earlier_release_is_continued(trained, tmp_path, capsys):
+    """Its manifest lacks a setting that came later and has one that went."""
+    shutil.copytree(trained / "models", tmp_path / "models")
+    directory = model_of(tmp_path, FIRST + timedelta(1))
+    settings = load(directory).settings
+    manifest = directory.manifest()
+    del manifest["settings"]["item_cf_share"]
+    manifest["settings"]["margin"] = 0.1
+    (tmp_path / directory.place / "manifest.json").write_text(json.dumps(manifest))
+    assert training.continues(directory, settings)
+    assert "settings of an earlier release, which no longer count: margin" in capsys.readouterr().err
+    assert load(directory).settings == settings
+
+
+def test_skipped_days_are_made_up_for_and_attributes_may_come_later(trained, tmp_path, capsys):
+    """Nobody trained on the 4th; a snapshot of the 3rd is the first with a brand. On the 6th the brand is a number."""
+    shutil.copytree(trained, tmp_path / "root")
+    root = tmp_path / "root"
+    plant(root, FIRST + timedelta(3), seed=3, count=40)
+    plant(root, FIRST + timedelta(4), seed=4, count=40)
+    put_items(root, FIRST + timedelta(2), pa.array(["a", "b"] * (len(ITEMS) // 2)))
+    train(root, FIRST + timedelta(4), "--size", "tiny")
+    manifest = model_of(root, FIRST + timedelta(4)).manifest()
+    assert manifest["continued_from"] == model_of(root, FIRST + timedelta(2)).place
+    assert manifest["days"] == ["2020-01-04", "2020-01-05"]
+    assert list(manifest["attributes"]) == ["brand"]
+    old, new = (load(model_of(root, FIRST + timedelta(n))) for n in (2, 4))
+    assert int(new.optimizer.iterations) > int(old.optimizer.iterations) > 0
+
+    plant(root, FIRST + timedelta(5), seed=5, count=40)
+    put_items(root, FIRST + timedelta(5), pa.array(np.linspace(0, 1, len(ITEMS))))
+    train(root, FIRST + timedelta(5), "--size", "tiny")
+    assert "learned the attribute brand of items otherwise than as double: not used" in capsys.readouterr().err
+    assert (model_of(root, FIRST + timedelta(5)).catalogue().codes == new.catalogue.codes).all()
+
+
+def put_items(root, day: date, brand: pa.Array) -> None:
+    """A snapshot of the planted items, in a table of its own type."""
+    shutil.rmtree(root / "logs/items", ignore_errors=True)
+    rows = {"item_id": ITEMS, "category_id": pa.nulls(len(ITEMS), pa.int64()), "brand": brand}
+    table = pa.table({**rows, "date": pa.array([day] * len(ITEMS), pa.date32())})
+    write_deltalake(str(root / "logs/items"), table, partition_by=["date"])
+
+
+def test_a_model_of_more_than_a_week_before_is_not_continued(trained):
+    directory = model_of(trained, FIRST + timedelta(9))
+    assert training.newest_before(directory) == model_of(trained, FIRST + timedelta(2))
+    assert training.newest_before(model_of(trained, FIRST + timedelta(10))) is None
 
 
 def test_an_unknown_preset_is_a_bad_argument(capsys):

@@ -14,7 +14,7 @@ DESCRIBE = """
 import json, sys
 from datetime import datetime, UTC
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 
 class Variables:
@@ -23,6 +23,10 @@ class Variables:
 
 class Var:
     value = Variables()
+
+class Run:
+    def __init__(self, run_type):
+        self.run_type = run_type
 
 bag = DagBag("airflow_dags")
 told = {"errors": bag.import_errors, "dags": list(bag.dags)}
@@ -37,13 +41,16 @@ told["tasks"] = {
         "depends_on_past": task.depends_on_past, "upstream": sorted(task.upstream_task_ids),
         "operator": type(task).__name__, "connection": getattr(task, "_conn_id", None),
         "application": getattr(task, "application", None), "trigger_rule": task.trigger_rule.value,
+        "command": getattr(task, "bash_command", None),
     }
     for task in dag.tasks
 }
 told["arguments"], told["skipped"] = {}, {}
 for case, given in json.loads(sys.argv[2]).items():
-    context = {"params": {**dag.params.dump(), "root": "/a root", **(given or {})}, "var": Var()}
-    if given is not None:
+    given, run_type = given if isinstance(given, dict) else {}, "manual" if given is None else "scheduled"
+    run_type = given.pop("run_type", run_type)
+    context = {"params": {**dag.params.dump(), "root": "/a root", **given}, "var": Var(), "dag_run": Run(run_type)}
+    if run_type != "manual":
         context["data_interval_start"] = datetime(2017, 12, 1, tzinfo=UTC)
         context["data_interval_end"] = datetime(2017, 12, 2, tzinfo=UTC)
     rendered, skipped = told["arguments"][case], told["skipped"][case] = {}, []
@@ -53,11 +60,12 @@ for case, given in json.loads(sys.argv[2]).items():
                 task._pre_execute_hook(context)
         except AirflowSkipException:
             skipped.append(task.task_id)
-        source = task.bash_command if hasattr(task, "bash_command") else task.application_args
+        source = task.env if hasattr(task, "bash_command") else task.application_args
         try:
-            rendered[task.task_id] = task.render_template(source, context, dag.get_template_env())
-        except ValueError as fault:
-            rendered[task.task_id] = f"ValueError: {fault}"
+            filled = task.render_template(source, context, dag.get_template_env())
+            rendered[task.task_id] = list(filled.values()) if isinstance(filled, dict) else filled
+        except (ValueError, AirflowFailException) as fault:
+            rendered[task.task_id] = f"{type(fault).__name__}: {fault}"
 spark_task = next(task for task in dag.tasks if hasattr(task, "application"))
 told["packages"] = spark_task.render_template(spark_task.packages, context, dag.get_template_env())
 print(json.dumps(told))
@@ -67,7 +75,8 @@ print(json.dumps(told))
 def describe(dag: str, cases: dict[str, dict | None], home: Path) -> dict:
     """Everything about one DAG; `arguments` and tasks `skipped` for each case, whose params differ from the defaults.
 
-    The data interval is 2017-12-01, of a case that is None there is none; the root is `/a root`.
+    The data interval is 2017-12-01. A case that is None, or has the `run_type` manual, is a run by hand without one.
+    The root is `/a root`.
     """
     surroundings = {**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     done = subprocess.run(
@@ -84,9 +93,8 @@ def describe(dag: str, cases: dict[str, dict | None], home: Path) -> dict:
 
 def arguments(described: dict, case: str, job: str) -> list[str] | str:
     """The arguments that the job gets, or the error's text."""
-    rendered = described["arguments"][case][job]
-    if isinstance(rendered, list) or rendered.startswith("ValueError"):
-        return rendered
-    words = shlex.split(rendered)
-    assert words[:4] == ["exec", sys.executable, "-m", f"jobs.{job}"]
-    return words[4:]
+    rendered, command = described["arguments"][case][job], described["tasks"][job]["command"]
+    if command and isinstance(rendered, list):
+        words = [f'"$HEADRACE_ARGUMENT_{n}"' for n in range(len(rendered))]
+        assert command == " ".join(["exec", shlex.quote(sys.executable), "-m", f"jobs.{job}", *words])
+    return rendered
