@@ -46,7 +46,7 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     store = Store(session("build_user_histories"), arguments.root)
     store.require(day, requests, conversions)
     time_zone = RootSettings.of(store.root).time_zone
-    asked = store.read(requests, day)
+    asked = store.read(requests, day).select("request_id", "user_id", "request_time")
     begin = midnight(day, time_zone)
     events = store.read(conversions, local_date(begin - timedelta(days=DAYS), time_zone), day)
     rows = histories(asked, events, begin)
