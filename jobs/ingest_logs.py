@@ -5,9 +5,8 @@ Writes: logs/<table> and ids/ (Delta), quarantine/<table>/date=DATE,
         reports/quality/date=DATE
 
 - Only stages, users and items may be absent; a file may be without rows.
-- A table with too many refused rows stops the date, and so does a change
-  against the days before it: quarantine and quality are written, no log
-  changes. check_landing shows it beforehand.
+- A table with too many refused rows or a change against the days before stops
+  the date: quarantine and quality are written, no log changes.
 
 In detail:
 
