@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from airflow.sdk import DAG, Context, CronDataIntervalTimetable, Param
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_dags.tasks import DAG_DEFAULTS, DATE_PARAM, ROOT_PARAM, python_job, run_date, spark_job
+from airflow_dags.tasks import DAG_DEFAULTS, DATE_PARAM, ROOT_PARAM, TIME_ZONE, python_job, run_date, spark_job
 
 TRAINING_POOL = "gpu"
 
@@ -77,7 +77,9 @@ PARAMS = {
     "maturity_days": Param(1, type="integer", minimum=1, description="Days until a date's labels are mature."),
     "window_hours": Param(24, type="integer", minimum=1, description="Attribution window; within maturity_days."),
     "attribution": Param("last_request", enum=["last_request", "every_request"], description="Whose a conversion is."),
-    "scenario": Param("homepage", type="string", description="Scenario of the requests that are labelled."),
+    "scenario": Param(
+        None, type=["null", "string"], description="Scenario of the labelled requests; else those of settings.toml."
+    ),
     "first_date": Param(None, type=["null", "string"], format="date", description="First date of a backfill."),
     "first_log_date": Param(
         None, type=["null", "string"], format="date", description="First date of logs in a backfill; else first_date."
@@ -160,7 +162,7 @@ MODELS = [*ROOT, "--date", "{{ model_date(run_date(params, dag_run, data_interva
 QUALITY = ["--max-refused-share", "{{ params.max_refused_share }}"]
 QUALITY += ["{{ '--accept-changes' if params.accept_changes else '--no-accept-changes' }}"]
 LABELLING = ["--window-hours", "{{ params.window_hours }}", "--attribution", "{{ params.attribution }}"]
-LABELLING += ["--scenario", "{{ params.scenario }}"]
+LABELLING += ["--scenario={{ params.scenario or '' }}"]
 TRAINING = [*MODELS, "--days", "{{ params.days }}", "--seed", "{{ params.seed }}", "--size", "{{ params.model_size }}"]
 
 MACROS = {
@@ -170,7 +172,7 @@ MACROS = {
 with DAG(
     "daily_batch",
     description="Logs to labels, samples, evaluated models and a report",
-    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone=TIME_ZONE),
     params=PARAMS,
     user_defined_macros={
         "run_date": run_date,

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
-from airflow_dags.tasks import DAG_DEFAULTS, DATE_PARAM, ROOT_PARAM, python_job, run_date, spark_job
+from airflow_dags.tasks import DAG_DEFAULTS, DATE_PARAM, ROOT_PARAM, TIME_ZONE, python_job, run_date, spark_job
 
 DOC = """
 ### Late rows of the logs
@@ -62,7 +62,7 @@ STALE = [*ROOT, "{{ dates(day(params, dag_run, data_interval_start), params, par
 with DAG(
     "late_conversions",
     description="Late files to labels that are as if labelled from scratch, and their samples",
-    schedule=CronDataIntervalTimetable("0 12 * * *", timezone="UTC"),
+    schedule=CronDataIntervalTimetable("0 12 * * *", timezone=TIME_ZONE),
     params=PARAMS,
     user_defined_macros={"day": run_date, "dates": dates, "last_date": last_date},
     doc_md=DOC,

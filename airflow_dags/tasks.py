@@ -5,6 +5,7 @@ import shlex
 import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.bash import BashOperator
@@ -13,6 +14,9 @@ from airflow.sdk.exceptions import AirflowFailException
 
 PROJECT = Path(__file__).resolve().parent.parent
 DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"  # as schemas/storage/session.py has it; a test compares
+
+# That of settings.toml, so that a day's run starts once the local day is over and takes its date.
+TIME_ZONE = os.environ.get("HEADRACE_TIME_ZONE", "UTC")
 
 # Longer than any task of a day lasts; a task that hangs would hold up every run after it.
 _LONGEST_TASK, _LONGEST_RUN = timedelta(hours=12), timedelta(days=2)
@@ -61,7 +65,7 @@ def run_date(params: dict, dag_run: object, interval_bound: object) -> date:
             'this run was started by hand without a date: set the parameter `date`, as in --conf \'{"date": '
             '"2017-12-01"}\', or start several days by `airflow backfill create`'
         )
-    return interval_bound.date()
+    return interval_bound.astimezone(ZoneInfo(TIME_ZONE)).date()
 
 
 def spark_job(job: str, arguments: list[str], **options) -> SparkSubmitOperator:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
-from airflow_dags.tasks import DAG_DEFAULTS, DATE_PARAM, ROOT_PARAM, run_date, spark_job
+from airflow_dags.tasks import DAG_DEFAULTS, DATE_PARAM, ROOT_PARAM, TIME_ZONE, run_date, spark_job
 
 DOC = """
 ### Weekly maintenance
@@ -51,7 +51,7 @@ LAST_WHOLE_DAY = ["--date", "{{ last_whole_day(params, dag_run, data_interval_en
 with DAG(
     "weekly_maintenance",
     description="Fewer files in the Delta tables, and none that no reader can still hold",
-    schedule=CronDataIntervalTimetable("0 18 * * 0", timezone="UTC"),
+    schedule=CronDataIntervalTimetable("0 18 * * 0", timezone=TIME_ZONE),
     params=PARAMS,
     user_defined_macros={"last_whole_day": last_whole_day},
     doc_md=DOC,

@@ -28,7 +28,7 @@ from schemas.vocabulary import Attribution
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = cli.parser(__doc__)
+    parser = cli.spark_parser(__doc__)
     parser.add_argument("--window-hours", type=cli.at_least(1), help="attribution window")
     parser.add_argument("--attribution", choices=[*map(str, Attribution)], help="whose a conversion is")
     parser.add_argument("--scenario", action="append", help="target scenario, repeatable")
@@ -37,6 +37,7 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> dict:
+    cli.choose_engine(arguments)
     days = arguments.date
     jobs = {step.job: {"rows_written": 0, "done": [], "skipped": [], "left_out": []} for step in STEPS}
     for step in STEPS:

@@ -62,7 +62,7 @@ class Check:
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = cli.parser(__doc__)
+    parser = cli.spark_parser(__doc__)
     parser.add_argument(
         "--files",
         type=_folder_of_log,
@@ -80,6 +80,7 @@ def arg_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     """Show each date; raises a WorkFailedError after the last if one would not be published."""
+    cli.choose_engine(arguments)
     try:
         given = RootSettings.of(arguments.root)
     except SettingsError as fault:

@@ -48,7 +48,8 @@ def arg_parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace, day: date) -> dict:
     store = Store(session("label_target_groups"), arguments.root)
     root_settings = RootSettings.of(store.root)
-    scenarios = tuple(arguments.scenario or root_settings.scenarios)
+    given = [name for name in arguments.scenario or () if name]  # a DAG's parameter that is not set is empty
+    scenarios = tuple(given or root_settings.scenarios)
     labelling = Labelling(arguments.window_hours, arguments.attribution, scenarios, root_settings.time_zone)
     store.require(day, requests, retrievals, impressions, conversions)
     settings = labelling.settings(store, day)

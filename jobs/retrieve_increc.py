@@ -40,6 +40,7 @@ from models.serving.alive_items import AliveItems
 from models.serving.load import Published
 from schemas.storage import arrow, id_texts, partitions
 from schemas.storage.root import Root
+from schemas.storage.settings import RootSettings
 from schemas.table import FLOATS, IDS, MissingDataError, landing, partition
 from schemas.tables.features import user_histories
 from schemas.tables.logs import requests, retrievals
@@ -53,7 +54,9 @@ def arg_parser() -> argparse.ArgumentParser:
     parser.add_argument("--variant", help="take the newest of this <preset> or <preset>-<size>, not what serves")
     parser.add_argument("--seed", type=cli.at_least(0), help="take the newest of this seed, not what serves")
     parser.add_argument("--items", type=cli.at_least(1), default=100, help="returned a request, default 100")
-    parser.add_argument("--scenario", default=HOMEPAGE, help=f"of the requests, default {HOMEPAGE}")
+    parser.add_argument(
+        "--scenario", action="append", help=f"of the requests, repeatable; default {HOMEPAGE} or settings.toml's"
+    )
     return parser
 
 
@@ -65,12 +68,13 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
     directory = load.chosen(root, "increc", arguments.variant, arguments.seed, day)
     cli.log(f"retrieving with {directory.place}")
     snapshot = arrow.Snapshot(root)
-    asked, made_from = requests_of(snapshot, day, arguments.scenario)
+    scenarios = arguments.scenario or list(RootSettings.of(arguments.root).scenarios)
+    asked, made_from = requests_of(snapshot, day, scenarios)
     made_from |= {
         directory.place: directory.manifest()["exported"]["checkpoint"],
         partition(user_histories, day): partitions.identity(place, user_histories, day),
     }
-    settings = {"items": arguments.items, "scenario": arguments.scenario}
+    settings = {"items": arguments.items, "scenarios": scenarios}
     model, alive = Published.load(directory), AliveItems.of(snapshot, day)
     made_from |= snapshot.versions
     allowed = None if alive is None else alive.among(model.item_ids)
@@ -100,13 +104,13 @@ def require_others(place: Root, day: date, folder: str, language: ProducerLangua
             raise WorkFailedError(f"{path} has the channel {INCREC} already, as a producer served it; nothing to add")
 
 
-def requests_of(root: str | arrow.Snapshot, day: date, scenario: str) -> tuple[pa.Table, dict]:
-    """request_id and user_id of the scenario's labelable requests, and the versions of the logs that say so."""
+def requests_of(root: str | arrow.Snapshot, day: date, scenarios: list[str]) -> tuple[pa.Table, dict]:
+    """request_id and user_id of the scenarios' labelable requests, and the versions of the logs that say so."""
     lists, lists_version = arrow.stream(root, retrievals, day, ["request_id", "channel"])
     others = [batch.filter(pc.field("channel") != INCREC)["request_id"] for batch in lists]
     labelable = pc.unique(pa.chunked_array(others, pa.string()))
     rows, version = arrow.stream(root, requests, day, ["request_id", "user_id", "scenario"])
-    asked = rows.read_all().filter(pc.field("scenario") == scenario)
+    asked = rows.read_all().filter(pc.field("scenario").isin(scenarios))
     asked = asked.filter(pc.is_in(asked["request_id"], labelable))
     return asked.drop_columns(["scenario"]), {requests.path: version, retrievals.path: lists_version}
 

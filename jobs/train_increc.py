@@ -1,7 +1,7 @@
 """Train IncRec: models/increc for one date, from that date's samples.
 
 Reads:  samples/increc_samples, features/item_stats, logs/items (optional),
-        models/increc of the 7 days before, and logs/retrievals for a preset that
+        models/increc of 7 days before, logs/retrievals for a preset that
         masks what was retrieved
 Writes: models/increc/date=D/<preset>-seed<seed>/, or
         <preset>-<size>-seed<seed>/ if the size is not the default one

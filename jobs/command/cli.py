@@ -137,6 +137,12 @@ def spark_parser(description: str) -> argparse.ArgumentParser:
     return made
 
 
+def choose_engine(arguments: argparse.Namespace) -> None:
+    """Let the sessions of this process be of the engine that --engine names, if it is given."""
+    if getattr(arguments, "engine", None):
+        os.environ[ENGINE] = arguments.engine
+
+
 def stale_flag(made: argparse.ArgumentParser, source: str) -> None:
     """Add --stale: of the dates only those that are there, and were made from what `source` no longer is."""
     made.add_argument(
@@ -197,8 +203,7 @@ def show(job: str, work: Callable[[], None], unreadable: tuple[type[Exception], 
 
 def _run(job: str, arguments: argparse.Namespace, work: Callable, stale: Callable | None) -> None:
     started, counted, failed = time.monotonic(), [], []
-    if getattr(arguments, "engine", None):
-        os.environ[ENGINE] = arguments.engine
+    choose_engine(arguments)
     first, last = arguments.date[0], arguments.date[-1]
     only_stale = stale is not None and arguments.stale
     try:

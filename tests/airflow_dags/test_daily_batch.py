@@ -127,6 +127,19 @@ def test_settings_that_cannot_be_are_named(arguments):
         assert fault.startswith("AirflowFailException: this run was started by hand without a date")
 
 
+def test_the_scenario_is_that_of_the_settings_unless_it_is_set(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADRACE_TIME_ZONE", "Asia/Shanghai")
+    told = dag_descriptions.describe("daily_batch", {"none": {}, "feed": {"scenario": "feed"}}, tmp_path)
+    parser = importlib.import_module("jobs.label_target_groups").arg_parser()
+    given = {
+        case: parser.parse_args(dag_descriptions.arguments(told, case, "label_target_groups")).scenario
+        for case in ("none", "feed")
+    }
+    assert given == {"none": [""], "feed": ["feed"]}
+    # The described interval begins at 0:00 UTC of the 1st, which is 8:00 in Shanghai.
+    assert dag_descriptions.arguments(told, "none", "ingest_logs")[3] == "2017-12-01"
+
+
 def test_what_stops_a_day_is_a_parameter(arguments):
     parser = importlib.import_module("jobs.ingest_logs").arg_parser()
     given = {case: parser.parse_args(arguments(case, "ingest_logs")) for case in ("daily", "accepted")}

@@ -280,7 +280,7 @@ def test_the_command_line(root, run_job):
 
 
 def test_what_serves_is_measured_on_the_same_requests(root, result, capsys):
-    served, _ = write_model(root, "base", 7, DAY - timedelta(3))
+    served, _ = write_model(root, "base", 7, DAY - timedelta(9))
     serving.write(root, "increc", Serving(served.place, str(BEFORE), "put there by hand"))
     before = arrow.read(root, evaluations_table, DAY)
     try:

@@ -120,6 +120,11 @@ def test_a_conversion_may_be_five_minutes_earlier_than_the_request_it_names(spar
         assert found == {example.DAY: {("r1", 12), ("r1", 13)}, DAY_2: {("r2", 11)}}
 
 
+def test_an_empty_scenario_is_none(spark, worked):
+    job.main(flags(job, worked, example.DAY, "--scenario="), example.DAY)
+    assert set(rows_of(spark, worked, "target_groups", example.DAY)) == example.EXPECTED
+
+
 def test_a_scenario_that_no_request_has_is_said(spark, worked, capsys):
     job.main(flags(job, worked, example.DAY, "--scenario", "Homepage"), example.DAY)
     assert "no request has the target scenario 'Homepage'; the requests' scenarios are homepage, search" in (

@@ -130,7 +130,7 @@ def test_a_catalogue_smaller_than_the_list_is_returned_whole(root):
 def test_the_manifest_says_what_it_was_made_from(root):
     retrieve(root, "--items", "7")
     says = json.loads((root / FOLDER / "_manifest.json").read_text())
-    assert says["settings"] == {"items": 7, "scenario": "homepage"}
+    assert says["settings"] == {"items": 7, "scenarios": ["homepage"]}
     assert says["made_from"] == {
         f"models/increc/date={BEFORE}/full-seed1": "c0ffee",
         "logs/requests": arrow.delta(str(root), requests).version(),
