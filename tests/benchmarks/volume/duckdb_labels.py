@@ -59,7 +59,7 @@ SELECT request_id, user_id, item_id, unnest(list_filter([
         CASE WHEN best IS NOT NULL THEN
             CASE WHEN position IS NOT NULL OR len(channels) > 0 THEN 'RTG' ELSE 'ITG' END END
     ], lambda one: one IS NOT NULL)) AS "group",
-    best.action, best.action_time, best.scenario, actions, channels, position
+    best.action, best.action_time, best.scenario, actions, channels, position, '{SCENARIO}' AS request_scenario
 FROM placed;
 """
 

@@ -36,17 +36,17 @@ items AS (
     FROM shown s FULL OUTER JOIN acted a ON s.request_id = a.request_id AND s.item_id = a.item_id
 ),
 placed AS (
-    SELECT i.*, t.user_id, coalesce(r.channels, array()) AS channels
+    SELECT i.*, t.user_id, t.scenario AS request_scenario, coalesce(r.channels, array()) AS channels
     FROM items i
     JOIN asked t ON i.request_id = t.request_id
     JOIN labelable l ON i.request_id = l.request_id
     LEFT JOIN retrieved r ON i.request_id = r.request_id AND i.item_id = r.item_id
 )
 SELECT request_id, user_id, item_id, 'ETG' AS `group`, action, action_time, scenario, CAST(actions AS INT) AS actions,
-    channels, position FROM placed WHERE position IS NOT NULL
+    channels, position, request_scenario FROM placed WHERE position IS NOT NULL
 UNION ALL
 SELECT request_id, user_id, item_id, IF(position IS NOT NULL OR size(channels) > 0, 'RTG', 'ITG'), action, action_time,
-    scenario, CAST(actions AS INT), channels, position FROM placed WHERE action IS NOT NULL
+    scenario, CAST(actions AS INT), channels, position, request_scenario FROM placed WHERE action IS NOT NULL
 """
 
 SCANS = (

@@ -7,7 +7,7 @@ import polars as pl
 from schemas.tables import samples
 from schemas.tables.features import user_histories
 from schemas.tables.labels import target_groups
-from schemas.vocabulary import Action
+from schemas.vocabulary import HOMEPAGE, Action
 
 WINDOW = pl.duration(hours=24)
 STRONGEST = ("weakness", "event_time", "event_id")
@@ -61,7 +61,8 @@ def labels(
     etg = placed.filter(pl.col("position").is_not_null()).with_columns(group=pl.lit("ETG"))
     others = placed.filter(pl.col("action").is_not_null())
     others = others.with_columns(group=pl.when(retrieved).then(pl.lit("RTG")).otherwise(pl.lit("ITG")))
-    return pl.concat([etg, others]).lazy().rename({"event_time": "action_time"}).select(target_groups.names)
+    groups = pl.concat([etg, others]).lazy().rename({"event_time": "action_time"})
+    return groups.with_columns(request_scenario=pl.lit(HOMEPAGE)).select(target_groups.names)
 
 
 def histories(asked: pl.LazyFrame, conversions: pl.LazyFrame) -> pl.LazyFrame:
