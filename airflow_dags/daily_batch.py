@@ -174,12 +174,7 @@ with DAG(
     description="Logs to labels, samples, evaluated models and a report",
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone=TIME_ZONE),
     params=PARAMS,
-    user_defined_macros={
-        "run_date": run_date,
-        "logged_dates": logged_dates,
-        "mature_dates": mature_dates,
-        "model_date": model_date,
-    },
+    user_defined_macros=MACROS,
     doc_md=DOC,
     **DAG_DEFAULTS,
 ) as dag:

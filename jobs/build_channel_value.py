@@ -37,7 +37,7 @@ from jobs.command import cli
 from schemas.storage import arrow, delta_log
 from schemas.storage.lineage import stale_dates
 from schemas.storage.root import Root
-from schemas.tables.labels import target_groups
+from schemas.tables.labels import recorded_scenarios, target_groups
 from schemas.tables.logs import requests, retrievals
 from schemas.tables.reports import channel_value
 from schemas.vocabulary import Action
@@ -112,7 +112,7 @@ def main(arguments: argparse.Namespace, day: date) -> dict:
             rows, made_from[table.path] = arrow.stream(root, table, day, columns)
             connection.register(table.name, rows)
         labelling = delta_log.settings(Root.of(root), target_groups, day, made_from[target_groups.path])
-        scenarios = labelling.get("scenarios") or [labelling["scenario"]]  # older labels have one
+        scenarios = list(recorded_scenarios(labelling))
         value = connection.sql(_VALUE, params={"scenarios": scenarios}).to_arrow_table()
     value = value.cast(channel_value.schema)
     written = arrow.write(root, channel_value, day, value, made_from, {"labelling": labelling})["rows"]

@@ -28,6 +28,7 @@ import pyarrow.compute as pc
 
 from jobs.command import cli
 from jobs.ingestion import (
+    folders,
     landing,
     measures,
     parquet_files,
@@ -105,9 +106,8 @@ def retire(store: Store, root: str, table: Table, day: date, settings: dict) -> 
 
 def main(arguments: argparse.Namespace, day: date) -> dict:
     root, root_settings = arguments.root, RootSettings.of(arguments.root)
-    files_landed = landing.fingerprint(
-        root, day, root_settings
-    )  # first: what lands from here on is for --stale to find
+    # First: what lands from here on is for --stale to find.
+    files_landed = folders.fingerprint(root, day, root_settings)
     landed = validation.find_all(root, day, root_settings, arguments.reset_attribute)
     for table, found in landed.items():
         for column, count in found.dropped.items() if found else ():
@@ -182,7 +182,7 @@ def stale(root: str, days: list[date]) -> list[date]:
     found = []
     for day in days:
         made_from = [written[day][1]["settings"] for written in newest if day in written]
-        named = landing.fingerprint(root, day, root_settings)
+        named = folders.fingerprint(root, day, root_settings)
         if made_from and named is not None and _differs(made_from, named, validation.recorded(root_settings)):
             found.append(day)
     return found
@@ -192,7 +192,7 @@ def _differs(made_from: list[dict], named: str | dict, recorded: dict) -> bool:
     files = [settings.get(LANDED) for settings in made_from]
     if any(each != files[0] for each in files):  # a run ended between two tables
         return True
-    return landing.changed(files[0], named) or any(settings.get(SETTINGS, {}) != recorded for settings in made_from)
+    return folders.changed(files[0], named) or any(settings.get(SETTINGS, {}) != recorded for settings in made_from)
 
 
 def _attribute(text: str) -> str:

@@ -34,7 +34,7 @@ from schemas.storage.delta_log import FileChange
 from schemas.storage.lineage import stale_dates
 from schemas.storage.root import Root
 from schemas.storage.session import session
-from schemas.storage.spark import Store
+from schemas.storage.spark import Store, row_hash
 from schemas.table import MissingDataError, Table
 from schemas.tables.features import user_histories
 from schemas.tables.labels import target_groups
@@ -143,15 +143,10 @@ def changed_rows(store: Store, log: Table, version: int, days: list[date]) -> Da
     """
     columns = [*log.key, *(name for name in ("user_id",) if name in log.names)]
     before, now = (
-        rows.where(F.col("date").isin(days)).select(*columns, F.xxhash64(*log.names).alias("digest"), *_has_null(log))
+        rows.where(F.col("date").isin(days)).select(*columns, row_hash(log.names).alias("digest"))
         for rows in (store.read_at(log, version), store.read_all(log))
     )
     return now.exceptAll(before).unionByName(before.exceptAll(now))
-
-
-def _has_null(log: Table) -> list:
-    """Which nullable columns are null: the hash passes over nulls."""
-    return [F.col(column.name).isNull().alias(f"no_{column.name}") for column in log.columns if column.nullable]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What a table is: named, documented, typed columns, a key, and a place below the root."""
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 
@@ -71,6 +72,10 @@ class Table:
     def grows(self) -> bool:
         """Whether a newer table may have columns that an older one lacks."""
         return self.open or any(column.added for column in self.columns)
+
+    def lacking(self, present: Collection[str]) -> list[Column]:
+        """The columns that tables of an earlier release may lack, and this one, which has `present`, does."""
+        return [column for column in self.columns if column.added and column.name not in present]
 
     @property
     def schema(self) -> pa.Schema:

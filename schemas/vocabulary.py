@@ -1,5 +1,6 @@
 """The closed vocabularies of the funnel, each in its order."""
 
+from datetime import timedelta
 from enum import StrEnum
 
 
@@ -65,4 +66,6 @@ class Popularity(StrEnum):
 
 INCREC = "increc"  # the channel of IncRec's own lists: what others miss, it is learned and judged by
 HOMEPAGE = "homepage"
+# Two clocks may differ by this much: a row may be logged before its event, an event may precede the request it names.
+CLOCK_SKEW = timedelta(minutes=5)
 ELSEWHERE = "elsewhere"

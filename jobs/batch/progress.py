@@ -8,7 +8,7 @@ from schemas.storage import arrow, delta_log, partitions
 from schemas.storage.root import Root
 from schemas.storage.settings import RootSettings
 from schemas.table import MissingDataError, Table
-from schemas.tables.labels import target_groups
+from schemas.tables.labels import recorded_scenarios, target_groups
 from schemas.tables.logs import LOGS
 from schemas.tables.registry import TABLES
 
@@ -63,21 +63,14 @@ def _agrees(settings: dict, arguments: Namespace, root_settings: RootSettings) -
     flags = {name: given[name] for name in _FLAGS if name in given}
     if any(settings.get(name) != value for name, value in flags.items()):
         return False
-    if "scenario" in given:
-        scenarios = given["scenario"] or list(root_settings.scenarios)
-        recorded = settings.get("scenarios") or [settings.get("scenario")]
-        if recorded != (scenarios if isinstance(scenarios, list) else [scenarios]):
-            return False
+    if "scenario" in given and recorded_scenarios(settings) != tuple(given["scenario"] or root_settings.scenarios):
+        return False
     return settings.get("time_zone", root_settings.time_zone) == root_settings.time_zone
 
 
 def _has_changed(place: Root, path: str, state: int | str, day: date, reach: tuple[date, date]) -> bool:
     if isinstance(state, str):
-        name, _, text = path.partition("/date=")
-        try:
-            return partitions.identity(place, _BY_PATH[name], date.fromisoformat(text)) != state
-        except MissingDataError:
-            return True
+        return partitions.identity_at(place, path) != state
     if path == target_groups.path:
         return delta_log.newest(place, target_groups).get(day, (0,))[0] > state
     table = _BY_PATH[path]

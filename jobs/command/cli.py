@@ -10,11 +10,12 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import date
 from types import TracebackType
 
 from jobs.command import streams
 from schemas.storage import engines
+from schemas.storage.days import dates_between
 from schemas.storage.engines import ENGINE, ENGINES, SPARK
 from schemas.table import ConflictError, ContractError, MissingDataError
 
@@ -67,7 +68,7 @@ def dates(text: str) -> list[date]:
         raise argparse.ArgumentTypeError(f"{text!r} is no date; write YYYY-MM-DD or FIRST..LAST") from None
     if end < start:
         raise argparse.ArgumentTypeError(f"{text!r} ends before it starts")
-    return [start + timedelta(n) for n in range((end - start).days + 1)]
+    return dates_between(start, end)
 
 
 def at_least(low: int) -> Callable[[str], int]:

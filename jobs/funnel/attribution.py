@@ -8,10 +8,9 @@ from pyspark.sql import functions as F
 from jobs.funnel.columns import union
 from schemas.storage.days import bounds, dates_between, local_date
 from schemas.storage.spark import refuse
-from schemas.vocabulary import Action, Attribution
+from schemas.vocabulary import CLOCK_SKEW, Action, Attribution
 
 _EVENT = ("event_id", "user_id", "item_id", "action", "event_time", "scenario", "request_id")
-CLOCK_SKEW = timedelta(minutes=5)  # a named conversion may be so much earlier than its request
 _TICK = timedelta(microseconds=1)
 
 

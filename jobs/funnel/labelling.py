@@ -10,7 +10,7 @@ from jobs.funnel.attribution import attribute, conversion_dates, of_date, reques
 from jobs.funnel.groups import group_items, touches
 from schemas.storage.days import bounds, dates_between
 from schemas.storage.spark import Store
-from schemas.tables.labels import target_groups
+from schemas.tables.labels import recorded_scenarios, target_groups
 from schemas.tables.logs import conversions, impressions, requests, retrievals
 
 
@@ -26,9 +26,8 @@ class Labelling:
     @classmethod
     def recorded(cls, settings: dict) -> "Labelling":
         """The labelling that a commit's settings hold; older commits know one `scenario` and UTC alone."""
-        scenarios = settings.get("scenarios") or [settings["scenario"]]
         time_zone = settings.get("time_zone", "UTC")
-        return cls(settings["window_hours"], settings["attribution"], tuple(scenarios), time_zone)
+        return cls(settings["window_hours"], settings["attribution"], recorded_scenarios(settings), time_zone)
 
     def settings(self, store: Store, day: date) -> dict:
         """What the date's commit says: these settings, and whether conversions reach to the last window's end."""

@@ -1,29 +1,26 @@
 """Landing files as rows with the contract's columns, whatever names and types each file has."""
 
 import dataclasses
-import hashlib
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from functools import reduce
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.ingestion import attributes, casts, parquet_files, sources, text_ids, units
+from jobs.ingestion import attributes, casts, folders, parquet_files, sources, text_ids, units
 from jobs.ingestion.casts import Cast
 from jobs.ingestion.parquet_files import File
 from jobs.ingestion.sources import Source, quoted
-from schemas.storage.days import dates_between
 from schemas.storage.root import Root
 from schemas.storage.settings import ID_COLUMNS, LogSettings, RootSettings
 from schemas.storage.spark import ENGINE_FAULTS, Store, sql_type
 from schemas.table import Column as ContractColumn
 from schemas.table import ContractError, MissingDataError, Table, landing
-from schemas.tables.logs import LOGS, requests
 
 # Beside the contract's columns, each row of `rows` has these; an attribute's name cannot start with `_`.
 WRONG_TYPE = "_wrong_type"  # name of its first column that does not cast, or null
@@ -35,7 +32,6 @@ FILE, ROW = "_file", "_row"  # where it was landed
 IN_TEXT = " as text"  # in WRONG_TYPE, after an id that would be kept as text
 
 _READING = re.compile(r"FAILED_READ_FILE|PATH_NOT_FOUND|Parquet error|Arrow error|[Ii]nvalid UTF-?8")
-SNAPSHOTS = ("users", "items")  # a folder of them is a date's, whatever arrives later
 
 
 @dataclass(frozen=True)
@@ -104,7 +100,7 @@ def find(root: str, table: Table, day: date, settings: RootSettings, reset: Coll
         SettingsError: a column that the settings name is in no file.
     """
     require(root, table, day)
-    return find_in(root, table, folder_dates(table, day, settings), settings, reset)
+    return find_in(root, table, folders.folder_dates(table, day, settings), settings, reset)
 
 
 def require(root: str, table: Table, day: date) -> None:
@@ -114,11 +110,6 @@ def require(root: str, table: Table, day: date) -> None:
         raise MissingDataError(
             f"{folder} has no Parquet file below {place.path}; a Parquet file without rows says that nothing happened"
         )
-
-
-def folder_dates(table: Table, day: date, settings: RootSettings) -> list[date]:
-    """The dates of the landing folders that may hold rows of a date."""
-    return dates_between(day, day + timedelta(0 if table.name in SNAPSHOTS else settings.arrives_within_days))
 
 
 def find_in(
@@ -147,7 +138,8 @@ def files_in(folder: str, day: date) -> tuple[File, ...]:
 def landed_files(root: str, table: Table, day: date, settings: RootSettings) -> tuple[File, ...]:
     """The files that `find` looks at; raises ContractError if one is no Parquet file."""
     place = Root.of(root)
-    return parquet_files.read_footers(place, parquet_files.landed(place, table, folder_dates(table, day, settings)))
+    days = folders.folder_dates(table, day, settings)
+    return parquet_files.read_footers(place, parquet_files.landed(place, table, days))
 
 
 def of_files(
@@ -160,43 +152,6 @@ def of_files(
         paths = [file.path for file in filled]
         sources.check_present(table, settings.log(table), [file.types for file in filled], paths)
     return _contract(root, table, files, settings, reset)
-
-
-def fingerprint(root: str, day: date, settings: RootSettings) -> str | dict[str, str] | None:
-    """Names the files that a date reads: another name once one is added, taken away or written again.
-
-    None if a table that is not optional has none of the date: raw logs may be cleared away once they are ingested.
-    Where rows may arrive later, each folder has a name of its own.
-    """
-    place = Root.of(root)
-    if any(not table.optional and not place.files(landing(table, day)) for table in LOGS):
-        return None
-    late = settings.arrives_within_days
-    if not late:
-        return _named(place, LOGS, day)
-    after = dates_between(day + timedelta(1), day + timedelta(late))
-    before = dates_between(day - timedelta(late), day - timedelta(1))
-    dated = [table for table in LOGS if table.name not in SNAPSHOTS]
-    named = {str(day): _named(place, LOGS, day)}
-    named |= {str(folder): _named(place, dated, folder) for folder in after}
-    named |= {f"{requests.name} {folder}": _named(place, [requests], folder) for folder in before}
-    return {folder: name for folder, name in named.items() if name}
-
-
-def changed(recorded: str | dict[str, str] | None, named: str | dict[str, str] | None) -> bool:
-    """Whether files that a date reads are others than those recorded; files that were cleared away are no news."""
-    if not (isinstance(recorded, dict) and isinstance(named, dict)):
-        return named is not None and recorded != named
-    return any(recorded.get(folder) != name for folder, name in named.items())
-
-
-def _named(place: Root, tables: Sequence[Table], day: date) -> str | None:
-    told = [
-        f"{info.path.removeprefix(place.path)} {info.size} {info.mtime_ns}"
-        for table in tables
-        for info in place.files(landing(table, day))
-    ]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16] if told else None
 
 
 def rows(store: Store, landed: Landed) -> DataFrame:

@@ -17,8 +17,9 @@ from jobs.ingestion.landing import FOLDER, IN_TEXT, WORD, WRONG_TYPE, Landed, te
 from schemas.storage import days
 from schemas.storage.settings import ID_COLUMNS
 from schemas.table import Table
+from schemas.vocabulary import CLOCK_SKEW
 
-CLOCK_SKEW_MINUTES = 5
+_SKEW_MINUTES = CLOCK_SKEW // timedelta(minutes=1)
 # What is known of the request that a row names: null where no request in reach has the row's request_id.
 REQUEST_STATUS = "_request_status"
 KEPT, SET_ASIDE, OTHER_DATE = 0, 1, 2
@@ -80,9 +81,8 @@ def faults(landed: Landed) -> dict[str, Column]:
             values = F.col(f"`{column.name}`")
             found[f"{column.name}: null inside the list"] = F.exists(values, lambda value: value.isNull())
     if "logged_time" in table.names:
-        skew = F.expr(f"INTERVAL {CLOCK_SKEW_MINUTES} MINUTES")
-        late = F.col("event_time") - skew > F.col("logged_time")
-        found[f"event_time: later than logged_time by more than {CLOCK_SKEW_MINUTES} minutes"] = late
+        late = F.col("event_time") - F.lit(CLOCK_SKEW) > F.col("logged_time")
+        found[f"event_time: later than logged_time by more than {_SKEW_MINUTES} minutes"] = late
     return found
 
 

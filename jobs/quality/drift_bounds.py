@@ -24,7 +24,7 @@ from schemas.storage import arrow, partitions
 from schemas.storage.root import Root
 from schemas.table import MissingDataError, partition
 from schemas.tables.labels import target_groups
-from schemas.tables.logs import items, users
+from schemas.tables.logs import SNAPSHOTS
 from schemas.tables.reports import quality
 
 ROWS = "rows_kept"
@@ -41,7 +41,6 @@ DAYS = 28
 _SAME_WEEKDAYS, _KNOWN_DAYS, _ENOUGH_ROWS = 3, 6, 50
 _TIMES, _POINTS, _LEFT = 2.0, 0.2, 0.1
 _BAD_SHARES = (SET_ASIDE, NULL_SHARE, WITHOUT_RETRIEVALS, UNLABELABLE_SHARE, ITG_SHARE)
-_SNAPSHOTS = (users.name, items.name)
 
 Measures = dict[tuple[str, str], float]  # (table, check) -> value
 
@@ -210,7 +209,7 @@ def _of_nothing(key: tuple[str, str], today: Measures) -> float | None:
     """The value of a measure that the date does not have; None if nothing can be said."""
     check = key[1]
     if check == ROWS:
-        return None if key[0] in _SNAPSHOTS else 0.0
+        return None if key[0] in SNAPSHOTS else 0.0
     if not today.get(_counted(key)):
         return None
     return 0.0 if check.startswith(COVERAGE) else 1.0 if check.startswith(NULL_SHARE) else None

@@ -26,10 +26,9 @@ class AliveItems:
 
         None where neither is logged: then nothing is known of any item.
         """
-        snapshots = [each for each in arrow.dates(root, items) if each <= day]
-        if snapshots:
-            ids = arrow.read(root, items, snapshots[-1], ["item_id"])["item_id"]
-            return cls(np.unique(ids.to_numpy()), f"{items.path} of {snapshots[-1]}")
+        if (snapshot := arrow.newest_date(root, items, day)) is not None:
+            ids = arrow.read(root, items, snapshot, ["item_id"])["item_id"]
+            return cls(np.unique(ids.to_numpy()), f"{items.path} of {snapshot}")
         first = day - timedelta(days=DAYS - 1)
         found = [_logged(root, log, first, day) for log in (impressions, conversions)]
         ids = np.unique(np.concatenate(found))

@@ -107,7 +107,7 @@ def dates(root: str | Snapshot, table: Table) -> list[date]:
     return sorted({date.fromisoformat(part["date"]) for part in held.partitions()}) if held else []
 
 
-def newest_date(root: str, table: Table, last: date, days: int | None = None) -> date | None:
+def newest_date(root: str | Snapshot, table: Table, last: date, days: int | None = None) -> date | None:
     """The newest date of a table at or before `last`, at most `days` before it; None if there is none."""
     present = [day for day in dates(root, table) if day <= last and (days is None or (last - day).days <= days)]
     return max(present, default=None)
@@ -235,15 +235,14 @@ def _selected(
 ) -> dict[str, dataset.Expression] | list[str]:
     """The columns to read; null for those that tables of an earlier release lack."""
     names = list(columns) if columns else [name for name in _with_added(table, schema).names if name != "date"]
-    types = {column.name: column.type for column in table.columns if column.added and column.name not in schema.names}
+    types = {column.name: column.type for column in table.lacking(schema.names)}
     if not types.keys() & set(names):
         return names
     return {name: pc.scalar(pa.scalar(None, types[name])) if name in types else pc.field(name) for name in names}
 
 
 def _with_added(table: Table, schema: pa.Schema) -> pa.Schema:
-    lacking = [column for column in table.columns if column.added and column.name not in schema.names]
-    return pa.schema([*schema, *(pa.field(column.name, column.type) for column in lacking)])
+    return pa.schema([*schema, *(pa.field(column.name, column.type) for column in table.lacking(schema.names))])
 
 
 def _absent(root: str, table: Table, day: date) -> str:

@@ -9,7 +9,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from functools import reduce
 from urllib.parse import quote
@@ -21,6 +21,7 @@ from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F
 
 from schemas.storage import delta_log, partitions
+from schemas.storage.days import dates_between
 from schemas.storage.delta_log import GONE
 from schemas.storage.root import Root
 from schemas.storage.session import engine_name, is_connected, is_sail
@@ -102,7 +103,7 @@ class Store:
         if table.storage == "delta":
             frame = self._delta(table).where(F.col("date").between(F.lit(first), F.lit(last)))
         else:
-            days = [first + timedelta(n) for n in range((last - first).days + 1)]
+            days = dates_between(first, last)
             for day in days:
                 self.made_from[partition(table, day)] = partitions.identity(self.root, table, day)
             frame = with_added(table, reduce(DataFrame.unionByName, [self._files(table, day) for day in days]))
@@ -321,10 +322,15 @@ def fault_in_one_line(pattern: str, told: str) -> Iterator[None]:
         raise ContractError(told.format(found[1])) from fault
 
 
+def row_hash(names: Iterable[str]) -> Column:
+    """A hash of a row's columns that tells null from its absence; xxhash64 itself passes over nulls."""
+    columns = [F.col(name) for name in _quoted(names)]
+    return F.xxhash64(*columns, *(column.isNull() for column in columns))
+
+
 def _digest(frame: DataFrame) -> tuple[int, Decimal | None]:
-    """How many rows, and a sum that is the same for the same rows in any order; the hash itself skips nulls."""
-    columns = [F.col(name) for name in _quoted(frame.columns)]
-    hashed = F.xxhash64(*columns, *(column.isNull() for column in columns)).cast("decimal(20,0)")
+    """How many rows, and a sum that is the same for the same rows in any order."""
+    hashed = row_hash(frame.columns).cast("decimal(20,0)")
     return tuple(frame.agg(F.count(F.lit(1)), F.sum(hashed)).first())
 
 
@@ -334,8 +340,9 @@ def _quoted(names: Iterable[str]) -> list[str]:
 
 def with_added(table: Table, frame: DataFrame) -> DataFrame:
     """The frame with nulls for the columns that tables of an earlier release lack."""
-    lacking = [column for column in table.columns if column.added and column.name not in frame.columns]
-    nulls = {column.name: F.lit(None).cast(sql_type(column.type)) for column in lacking}
+    if not any(column.added for column in table.columns):
+        return frame  # a Connect engine would be asked for the columns
+    nulls = {column.name: F.lit(None).cast(sql_type(column.type)) for column in table.lacking(frame.columns)}
     return frame.withColumns(nulls) if nulls else frame
 
 

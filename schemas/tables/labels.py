@@ -24,3 +24,8 @@ target_groups = Table(
         Column("request_scenario", pa.string(), "The target request's scenario.", added=True),
     ),
 )
+
+
+def recorded_scenarios(settings: dict) -> tuple[str, ...]:
+    """The target scenarios that a labelling's settings name, which were one in an earlier release; none if neither."""
+    return tuple(settings.get("scenarios") or [name for name in [settings.get("scenario")] if name])

@@ -110,3 +110,4 @@ items = Table(
 )
 
 LOGS = (requests, retrievals, stages, impressions, conversions, users, items)
+SNAPSHOTS = (users.name, items.name)  # a folder of them is a date's, whatever arrives later

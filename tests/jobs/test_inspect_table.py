@@ -1,7 +1,6 @@
 """jobs/inspect_table.py: what a person sees of a root at 80 columns, and the answers to wrong questions."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -15,6 +14,7 @@ from jobs.report import inventory, scores
 from jobs.report.terminal import shorten
 from tests.support import tiny_root
 from tests.support.project import PROJECT
+from tests.support.terminal import view
 from tests.support.tiny_root import DAY
 
 
@@ -23,15 +23,6 @@ def root(tmp_path_factory):
     made = tmp_path_factory.mktemp("root")
     tiny_root.put_all(made)
     return str(made)
-
-
-def view(root: str, *arguments: str) -> str:
-    """What the job prints for these arguments at 80 columns; no line may be longer."""
-    console = Console(width=80, record=True, file=open(os.devnull, "w"), highlight=False)  # noqa: SIM115
-    job.main(job.arg_parser().parse_args([*arguments, "--root", root]), console)
-    text = console.export_text()
-    assert max(map(len, text.splitlines())) <= 80
-    return text
 
 
 def lines(text: str) -> list[list[str]]:

@@ -10,10 +10,8 @@ from datetime import date, timedelta
 from schemas.storage import delta_log
 from schemas.storage.root import Root
 from schemas.storage.settings import RootSettings
-from schemas.tables.labels import target_groups
-from schemas.vocabulary import Attribution
-
-SKEW = timedelta(minutes=5)
+from schemas.tables.labels import recorded_scenarios, target_groups
+from schemas.vocabulary import CLOCK_SKEW, Attribution
 
 
 @dataclass(frozen=True)
@@ -30,11 +28,10 @@ class Rule:
         """The settings of the date's labels; those of the root where the date has none."""
         _, recorded = delta_log.newest(Root.of(root), target_groups).get(day, (None, {}))
         settings = recorded.get("settings", {})
-        scenarios = settings.get("scenarios") or settings.get("scenario") or RootSettings.of(root).scenarios
         return cls(
             timedelta(hours=settings.get("window_hours", 24)),
             settings.get("attribution", str(Attribution.LAST_REQUEST)),
-            (scenarios,) if isinstance(scenarios, str) else tuple(scenarios),
+            recorded_scenarios(settings) or RootSettings.of(root).scenarios,
             bool(recorded),
         )
 
@@ -49,7 +46,7 @@ def belongs_to(conversion: Mapping, targets: Sequence[Mapping], rule: Rule) -> t
     when, named = conversion["event_time"], conversion["request_id"]
     for target in targets:
         begin = target["request_time"]
-        if target["request_id"] == named and begin - SKEW <= when < begin + rule.window:
+        if target["request_id"] == named and begin - CLOCK_SKEW <= when < begin + rule.window:
             return [named], f"it names {named}"
     holding = [each for each in targets if each["request_time"] <= when < each["request_time"] + rule.window]
     if not holding:

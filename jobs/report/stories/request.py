@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from jobs.report import lookup
 from jobs.report.stories import words
-from jobs.report.stories.attribution import SKEW, Rule, belongs_to
+from jobs.report.stories.attribution import Rule, belongs_to
 from schemas.storage.days import dates_between, local_date
 from schemas.storage.settings import RootSettings
 from schemas.table import MissingDataError
@@ -15,7 +15,7 @@ from schemas.tables.features import user_histories
 from schemas.tables.labels import target_groups
 from schemas.tables.logs import conversions, impressions, requests, retrievals, stages, users
 from schemas.tables.samples import hccp_samples
-from schemas.vocabulary import Stage
+from schemas.vocabulary import CLOCK_SKEW, Stage
 
 _PROFILE_DAYS = 30
 
@@ -92,7 +92,7 @@ def profile(root: str, user_id: int, day: date) -> dict | None:
 
 def afterwards(root: str, request: dict, rule: Rule) -> list[dict]:
     """What the user did in the request's window, anywhere, with the requests each conversion belongs to and why."""
-    begin, end = request["request_time"] - SKEW, request["request_time"] + rule.window
+    begin, end = request["request_time"] - CLOCK_SKEW, request["request_time"] + rule.window
     of_user = pc.field("user_id") == request["user_id"]
     acted = lookup.rows(root, conversions, _dates(root, begin, end), of_user)
     acted = [row for row in acted if begin <= row["event_time"] < end]

@@ -1,7 +1,6 @@
 """jobs/report/id_texts: text ids beside numbers, and accepted as arguments."""
 
 import json
-import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +13,7 @@ from jobs.report import query
 from jobs.report.id_texts import IdTexts
 from schemas.table import MissingDataError
 from tests.support import tiny_root
+from tests.support.terminal import view
 from tests.support.tiny_root import DAY
 
 ITEMS = {3: "sku-three", 9: "sku[9]"}
@@ -27,12 +27,6 @@ def root(tmp_path_factory):
     ids = pa.table({"id": [*ITEMS], "text": [*ITEMS.values()], "first_date": [DAY] * 2})
     write_deltalake(f"{folder}/ids/item_id", ids)
     return str(folder)
-
-
-def view(root: str, *arguments: str) -> str:
-    console = Console(width=80, record=True, file=open(os.devnull, "w"), highlight=False)  # noqa: SIM115
-    job.main(job.arg_parser().parse_args([*arguments, "--root", root]), console)
-    return console.export_text()
 
 
 def test_texts_are_numbers_and_back(root):

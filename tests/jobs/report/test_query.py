@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from datetime import timedelta
 
 import pytest
@@ -14,6 +13,7 @@ from jobs.command.cli import WorkFailedError
 from jobs.report import query
 from schemas.table import MissingDataError
 from tests.support import tiny_root
+from tests.support.terminal import view
 from tests.support.tiny_root import DAY
 
 
@@ -28,14 +28,6 @@ def root(tmp_path_factory):
 def rows(root: str, sql: str) -> list[tuple]:
     with query.answer(root, sql) as answer:
         return [tuple(row.values()) for row in query.head(answer, 1000)]
-
-
-def view(root: str, *arguments: str) -> str:
-    console = Console(width=80, record=True, file=open(os.devnull, "w"), highlight=False)  # noqa: SIM115
-    job.main(job.arg_parser().parse_args([*arguments, "--root", root]), console)
-    text = console.export_text()
-    assert max(map(len, text.splitlines())) <= 80
-    return text
 
 
 def test_tables_are_known_by_name_and_by_path(root):

@@ -1,18 +1,16 @@
 """jobs/report/stories: the worked example told by request, by user and by item, each figure counted by hand."""
 
-import os
 from datetime import timedelta
 
 import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
-from rich.console import Console
 
-from jobs import inspect_table as job
 from jobs.report.stories import item, request, user, words
 from jobs.report.stories.attribution import Rule, belongs_to
 from schemas.table import MissingDataError
 from tests.support import tiny_root, worked_example
+from tests.support.terminal import view
 from tests.support.tiny_root import BEFORE, DAY
 from tests.support.worked_example import at
 
@@ -27,12 +25,8 @@ def root(tmp_path_factory):
     return str(folder)
 
 
-def view(root: str, *arguments: str) -> list[list[str]]:
-    console = Console(width=80, record=True, file=open(os.devnull, "w"), highlight=False)  # noqa: SIM115
-    job.main(job.arg_parser().parse_args([*arguments, "--root", root]), console)
-    text = console.export_text()
-    assert max(map(len, text.splitlines())) <= 80
-    return [line.split() for line in text.splitlines()]
+def split_view(root: str, *arguments: str) -> list[list[str]]:
+    return [line.split() for line in view(root, *arguments).splitlines()]
 
 
 def test_a_request_is_told_from_its_lists_to_its_groups(root):
@@ -91,7 +85,7 @@ def test_the_rule_has_its_bounds():
 
 
 def test_a_request_on_one_screen(root):
-    shown = view(root, "--request", "r1")
+    shown = split_view(root, "--request", "r1")
     assert ["hot", "2", "1", "1", "1", "1", "1"] in shown  # 3 and 4: pre-ranking kept 3, as all behind it
     assert ["swing", "3", "3", "2", "2", "2", "2"] in shown
     assert ["(all)", "4", "3", "2", "2", "2", "2"] in shown
@@ -101,12 +95,12 @@ def test_a_request_on_one_screen(root):
 
 
 def test_what_a_request_lacks_is_said(root):
-    text = "\n".join(" ".join(line) for line in view(root, "--request", "r4"))
+    text = "\n".join(" ".join(line) for line in split_view(root, "--request", "r4"))
     assert "No list of any channel was logged: the request cannot be labelled." in text
     assert "Nothing was shown." in text
-    text = "\n".join(" ".join(line) for line in view(root, "--request", "r5"))
+    text = "\n".join(" ".join(line) for line in split_view(root, "--request", "r5"))
     assert "No groups: search is no target scenario" in text
-    text = "\n".join(" ".join(line) for line in view(root, "--request", "r9"))
+    text = "\n".join(" ".join(line) for line in split_view(root, "--request", "r9"))
     assert "No groups yet: run label_target_groups --date 2024-03-02" in text
     assert "features/user_histories has no 2024-03-02" in text
 
@@ -126,8 +120,8 @@ def test_a_users_days(root):
     ]
     assert [each["request_id"] for each in told["requests"]] == ["r9"]
     assert [each["event_id"] for each in told["conversions"]] == ["e4", "e5"]
-    assert ["2024-03-01", "3", "4", "4", "1", "2", "1", "0", "2"] in view(root, "--user", "1")
-    assert ["r1", "2024-03-01", "10:00:00", "homepage", "2", "2", "1"] in view(
+    assert ["2024-03-01", "3", "4", "4", "1", "2", "1", "0", "2"] in split_view(root, "--user", "1")
+    assert ["r1", "2024-03-01", "10:00:00", "homepage", "2", "2", "1"] in split_view(
         root, "--user", "1", "--date", "2024-03-01"
     )
     with pytest.raises(MissingDataError, match="user 99 has no request and no conversion"):
@@ -141,7 +135,7 @@ def test_an_items_way(root):
     assert told["shown"] == {"requests": 2, "best_place": 1, "median_place": 1}  # r1 at 1 and 5, r3 at 1
     assert told["groups"] == {"ETG": 2, "RTG": 1, "ITG": 0}
     assert [tuple(each.values()) for each in told["actions"]] == [("homepage", 0, 0, 0, 1), ("search", 1, 0, 0, 0)]
-    assert ["hot", "3", "1", "1"] in view(root, "--item", "3")
+    assert ["hot", "3", "1", "1"] in split_view(root, "--item", "3")
     with pytest.raises(MissingDataError, match="item 99 is in no log of 2024-03-01"):
         item.tell(root, 99)
 
@@ -168,4 +162,4 @@ def test_context_and_profile_are_told(tmp_path):
     assert told["context"] == {"device": "phone"}
     assert told["profile"] == {"date": BEFORE, "attributes": {"age": 31}}
     assert request.tell(str(tmp_path), "r3")["profile"] == {"date": BEFORE, "attributes": {}}
-    assert ["profile", "age", "31", "(users", "of", "2024-02-29)"] in view(str(tmp_path), "--request", "r1")
+    assert ["profile", "age", "31", "(users", "of", "2024-02-29)"] in split_view(str(tmp_path), "--request", "r1")
